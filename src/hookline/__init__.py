@@ -1,0 +1,1 @@
+"""hookline: image-classification experiments from small configs, run by hooks."""

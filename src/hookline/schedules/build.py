@@ -1,0 +1,43 @@
+"""From a schedule's config node to the curve of one quantity in one run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from hookline.build import build, parameter_error, to_plain
+from hookline.errors import ConfigError, ParameterError
+from hookline.schedules.clock import Clock
+from hookline.schedules.curve import Curve
+from hookline.schedules.warmup import WarmUp
+
+WARMUP_KEYS = frozenset(inspect.signature(WarmUp).parameters) - {"curve"}
+
+
+def build_schedule(node: Mapping[str, Any], key: str, clock: Clock, quantity: str = "lr") -> WarmUp:
+    """Return the schedule that `node` describes, checked against the run's length.
+
+    The warm-up keys (`warmup`, `warmup_iters`, ...) go to `WarmUp`, the others to the curve, which calls the scheduled
+    quantity `value`: `min_lr` in a learning-rate schedule and `min_momentum` in a momentum schedule are both the
+    curve's `min_value`.
+
+    Args:
+        node: the config node: `_target_`, the curve's parameters and the warm-up's.
+        key: where the node stands in the config, for messages.
+        clock: the start of the run.
+        quantity: the parameter-group field that it drives: `lr`, `momentum`, `weight_decay`.
+    """
+    plain = to_plain(node, key)
+    warmup = {name: plain.pop(name) for name in WARMUP_KEYS & plain.keys()}
+    generic = {name.replace(f"_{quantity}", "_value"): value for name, value in plain.items()}
+    try:
+        curve = build(generic, key)
+        if not isinstance(curve, Curve):
+            raise ConfigError(f"{key}._target_={plain['_target_']}: must name a subclass of hookline.schedules.Curve")
+        try:
+            return WarmUp(curve, **warmup).for_run(clock)
+        except ParameterError as error:
+            raise parameter_error(key, error) from error
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("_value", f"_{quantity}")) from error
