@@ -129,8 +129,9 @@ class _Phases(_ByIteration):
 class OneCycle(_Phases):
     """Once up to a peak and down to almost nothing.
 
-    From `peak / div_factor` to `peak` to `peak / div_factor / final_div_factor`. With `three_phase` the way down first mirrors the way up. The first phase ends at iteration `pct_start N - 1`, of
-    `N = total_steps`. Source: Smith and Topin, https://arxiv.org/abs/1708.07120, as in PyTorch's `OneCycleLR` and MMCV.
+    From `peak / div_factor` to `peak` to `peak / div_factor / final_div_factor`; with `three_phase` the way down first
+    mirrors the way up. The first phase ends at iteration `pct_start N - 1`, of `N = total_steps`.
+    Source: Smith and Topin, https://arxiv.org/abs/1708.07120, as in PyTorch's `OneCycleLR` and MMCV.
 
     Args:
         max_value: the peak: one for all parameter groups, one for each, or (not in MMCV) each group's base value.
