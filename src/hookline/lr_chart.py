@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 MAX_POINTS = 4000
 MAX_LEGEND = 12
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.linewidth": 0.7,
     "axes.edgecolor": "#444444",
@@ -112,7 +113,7 @@ def decimate(values: Sequence[float] | np.ndarray, points: int = MAX_POINTS) -> 
     bounds = np.linspace(0, count, stretches + 1).astype(int)
     keep = [
         i
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True)
+        for start, end in pairwise(bounds)
         for i in (start, start + array[start:end].argmin(), start + array[start:end].argmax(), end - 1)
     ]
     index = np.unique(keep)

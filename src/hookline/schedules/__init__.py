@@ -1,13 +1,16 @@
 """Schedules: pure functions of where training stands. Plain Python; nothing here imports torch."""
 
 from hookline.schedules.clock import Clock
+from hookline.schedules.combine import Chain, Sequence
 from hookline.schedules.cosines import CosineCooldown, CosineRestart, FlatCosine
 from hookline.schedules.curve import Curve
 from hookline.schedules.curves import Cosine, Exp, Fixed, Inv, Linear, Poly, Step
 from hookline.schedules.cycles import Cyclic, OneCycle, OneCycleInverse
+from hookline.schedules.decays import Rex, Tanh, Wsd
 from hookline.schedules.warmup import WarmUp
 
 __all__ = [
+    "Chain",
     "Clock",
     "Cosine",
     "CosineCooldown",
@@ -22,6 +25,10 @@ __all__ = [
     "OneCycle",
     "OneCycleInverse",
     "Poly",
+    "Rex",
+    "Sequence",
     "Step",
+    "Tanh",
     "WarmUp",
+    "Wsd",
 ]
