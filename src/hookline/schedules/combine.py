@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 from hookline.checks import check_number
@@ -66,7 +67,8 @@ class Sequence(Curve):
                 )
             if end > begin:  # a share of the run may round to nothing
                 own = Clock.for_run(clock.iters_per_epoch, max_iters=end - begin)
-                self.parts.append(replace(part, curve=_named(f"parts[{k}].curve", lambda c=part.curve: c.for_run(own))))
+                curve = _named(f"parts[{k}].curve", partial(part.curve.for_run, own))
+                self.parts.append(replace(part, curve=curve))
                 self._starts.append(begin)
                 self._ends.append(end)
                 self._clocks.append(own)
@@ -86,7 +88,7 @@ class Sequence(Curve):
     def for_group(self, index: int, count: int) -> Curve:
         other = copy(self)
         other.parts = [
-            replace(part, curve=_named(f"parts[{k}].curve", lambda c=part.curve: c.for_group(index, count)))
+            replace(part, curve=_named(f"parts[{k}].curve", partial(part.curve.for_group, index, count)))
             for k, part in enumerate(self.parts)
         ]
         return other
@@ -115,13 +117,11 @@ class Chain(Curve):
         self.curves = list(curves)
 
     def _fit(self, given: Self, clock: Clock) -> None:
-        self.curves = [_named(f"curves[{k}]", lambda c=c: c.for_run(clock)) for k, c in enumerate(given.curves)]
+        self.curves = [_named(f"curves[{k}]", partial(c.for_run, clock)) for k, c in enumerate(given.curves)]
 
     def for_group(self, index: int, count: int) -> Curve:
         other = copy(self)
-        other.curves = [
-            _named(f"curves[{k}]", lambda c=c: c.for_group(index, count)) for k, c in enumerate(self.curves)
-        ]
+        other.curves = [_named(f"curves[{k}]", partial(c.for_group, index, count)) for k, c in enumerate(self.curves)]
         return other
 
     def __call__(self, base_value: float, clock: Clock) -> float:

@@ -70,10 +70,21 @@ class Curve(ABC):
         return "epochs" if self.by_epoch else "iterations"
 
 
-class Floor:
-    """The value at which a decay ends: given as it is (`min_value`), or as a ratio of the base (`min_value_ratio`)."""
+class Decay(Curve):
+    """A curve that comes down to a floor `m`, given as it is or as a ratio of the base value.
 
-    def __init__(self, min_value: float | None, min_value_ratio: float | None) -> None:
+    A subclass writes it `m = base_value * self.floor_ratio + self.floor_value`, one of the two being 0.
+
+    Args:
+        min_value: the floor `m`.
+        min_value_ratio: the floor as a ratio of the base value, in [0, 1]; exactly one of the two.
+        by_epoch: see `Curve`.
+    """
+
+    def __init__(
+        self, *, min_value: float | None = None, min_value_ratio: float | None = None, by_epoch: bool = True
+    ) -> None:
+        super().__init__(by_epoch=by_epoch)
         if (min_value is None) == (min_value_ratio is None):
             given = "both are given" if min_value is not None else "neither is given"
             raise ParameterError("min_value", min_value, f"given, or else min_value_ratio, and not both; {given}")
@@ -81,11 +92,8 @@ class Floor:
             check_number("min_value", min_value, ge=0)
         else:
             check_number("min_value_ratio", min_value_ratio, ge=0, le=1)
-        self.value = min_value
-        self.ratio = min_value_ratio
-
-    def __call__(self, base_value: float) -> float:
-        return base_value * self.ratio if self.value is None else self.value  # type: ignore[operator]
+        self.floor_value = min_value or 0.0
+        self.floor_ratio = min_value_ratio or 0.0
 
 
 def anneal_cos(start: float, end: float, factor: float) -> float:

@@ -10,12 +10,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
+from math import cos, pi
 from typing import ClassVar, Self
 
 from hookline.checks import check_number
 from hookline.errors import ParameterError
 from hookline.schedules.clock import Clock
-from hookline.schedules.curve import Curve, Floor, anneal_cos, anneal_linear, check_growth
+from hookline.schedules.curve import Curve, Decay, check_growth
 from hookline.schedules.length import LENGTH, Length, exact_length, parse_length
 
 
@@ -146,46 +147,30 @@ class Inv(Curve):
         return base_value * (1 + self.gamma * (clock.epoch if self.by_epoch else clock.iter)) ** -self.power
 
 
-class Linear(Curve):
+class Linear(Decay):
     """A straight line from the base value to the floor `m`: `b + (m - b) t / T`.
 
     At the last epoch or iteration `t = T - 1`, so the floor is approached and not reached, as in MMCV.
 
-    Args:
-        min_value: the floor `m`.
-        min_value_ratio: the floor as a ratio of the base value; exactly one of the two.
-        by_epoch: see `Curve`.
+    Args: see `Decay`.
     """
-
-    def __init__(
-        self, *, min_value: float | None = None, min_value_ratio: float | None = None, by_epoch: bool = True
-    ) -> None:
-        super().__init__(by_epoch=by_epoch)
-        self.floor = Floor(min_value, min_value_ratio)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         factor = clock.epoch / clock.max_epochs if self.by_epoch else clock.iter / clock.max_iters
-        return anneal_linear(base_value, self.floor(base_value), factor)
+        floor = base_value * self.floor_ratio + self.floor_value
+        return base_value + (floor - base_value) * factor
 
 
-class Cosine(Curve):
+class Cosine(Decay):
     """Half a cosine from the base value to the floor `m`: `m + (b - m) (1 + cos(pi t / T)) / 2`.
 
     At the last epoch or iteration `t = T - 1`, so the floor is approached and not reached, as in MMCV.
     Source: Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983 (one period, no restart).
 
-    Args:
-        min_value: the floor `m`.
-        min_value_ratio: the floor as a ratio of the base value; exactly one of the two.
-        by_epoch: see `Curve`.
+    Args: see `Decay`.
     """
-
-    def __init__(
-        self, *, min_value: float | None = None, min_value_ratio: float | None = None, by_epoch: bool = True
-    ) -> None:
-        super().__init__(by_epoch=by_epoch)
-        self.floor = Floor(min_value, min_value_ratio)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         factor = clock.epoch / clock.max_epochs if self.by_epoch else clock.iter / clock.max_iters
-        return anneal_cos(base_value, self.floor(base_value), factor)
+        floor = base_value * self.floor_ratio + self.floor_value
+        return floor + 0.5 * (base_value - floor) * (cos(pi * factor) + 1.0)

@@ -93,7 +93,7 @@ class Cyclic(_ByIteration):
 class _Phases(_ByIteration):
     """Phases one after the other, each from one level to the next; what the two one-cycle curves share.
 
-    With `N` steps in all the way to the peak ends at iteration `pct_start N - 1` (not rounded), with `three_phase`
+    With `N` steps in all, the way to the peak ends at iteration `pct_start N - 1` (not rounded), with `three_phase`
     the way back at `2 pct_start N - 2`, and the last phase at `N - 1`.
     """
 
@@ -106,24 +106,29 @@ class _Phases(_ByIteration):
         self.anneal = ANNEALS[anneal_strategy]
         self.three_phase = three_phase
 
-    def _set_phases(self, steps: int) -> None:
+    def _set_phases(self, levels: tuple[float, ...]) -> None:
+        """Make the phases between the levels, which are multiples of a unit that `_value` is given."""
+        steps = self._steps
         ends = [float(self.pct_start * steps) - 1]
         if self.three_phase:
             ends.append(float(2 * self.pct_start * steps) - 2)
         ends.append(steps - 1)
-        self._ends = ends
-
-    def _between(self, levels: tuple[float, ...], i: int) -> float:
-        """Return the value at iteration `i` of the way along the levels, one more than there are phases."""
-        start: float = 0
-        last = len(self._ends) - 1
-        for phase, end in enumerate(self._ends):
-            if i <= end or phase == last:
-                # A phase of no length is over as it begins.
-                factor = (i - start) / (end - start) if end != start else 1.0
-                return self.anneal(levels[phase], levels[phase + 1], factor)
+        self._phases: list[tuple[float, float, float, float, float]] = []
+        start = 0.0
+        for end, before, after in zip(ends, levels[:-1], levels[1:], strict=True):
+            # A phase of no length is over as it begins.
+            since, span = (start, end - start) if end != start else (start - 1, 1.0)
+            self._phases.append((end, since, span, before, after))
             start = end
-        raise AssertionError("there is always a last phase")
+
+    def _value(self, unit: float, i: int) -> float:
+        for end, start, span, before, after in self._phases:
+            if i <= end:
+                return self.anneal(unit * before, unit * after, (i - start) / span)
+        raise AssertionError("the last phase ends with the run, or later")
+
+    # The cycle's length, set by _fit.
+    _steps: int
 
 
 class OneCycle(_Phases):
@@ -174,7 +179,10 @@ class OneCycle(_Phases):
             steps = resolve_length(self.total_steps, clock, by_epoch=False)
         if steps < clock.max_iters:
             raise ParameterError("total_steps", self.total_steps, f"at least the run's {clock.max_iters} iterations")
-        self._set_phases(steps)
+        self._steps = steps
+        # In multiples of the first value, in MMCV's order of operations, to the last bit.
+        last = 1 / self.final_div_factor
+        self._set_phases((1, self.div_factor, 1, last) if self.three_phase else (1, self.div_factor, last))
 
     def for_group(self, index: int, count: int) -> Curve:
         curve = copy(self)
@@ -183,11 +191,7 @@ class OneCycle(_Phases):
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         peak = base_value if self.max_value is None else self.max_value
-        first = peak / self.div_factor  # type: ignore[operator]
-        # The peak is first * div_factor, not peak, and so on: MMCV's order of operations, to the last bit.
-        top, last = first * self.div_factor, first * (1 / self.final_div_factor)
-        levels = (first, top, first, last) if self.three_phase else (first, top, last)
-        return self._between(levels, clock.iter)
+        return self._value(peak / self.div_factor, clock.iter)  # type: ignore[operator]
 
 
 class OneCycleInverse(_Phases):
@@ -221,18 +225,23 @@ class OneCycleInverse(_Phases):
         self.max_value = _per_group("max_value", max_value)
 
     def _fit(self, given: Self, clock: Clock) -> None:
-        self._set_phases(clock.max_iters)
+        self._steps = clock.max_iters
+        self._set_levels()
+
+    def _set_levels(self) -> None:
+        if not isinstance(self.max_value, list) and not isinstance(self.base_value, list):
+            high, low = self.max_value, self.base_value
+            self._set_phases((high, low, high, high) if self.three_phase else (high, low, high))  # type: ignore[arg-type]
 
     def for_group(self, index: int, count: int) -> Curve:
         curve = copy(self)
         curve.base_value = _of_group("base_value", self.base_value, index, count)
         curve.max_value = _of_group("max_value", self.max_value, index, count)
+        curve._set_levels()
         return curve
 
     def __call__(self, base_value: float, clock: Clock) -> float:
-        high, low = self.max_value, self.base_value
-        levels = (high, low, high, high) if self.three_phase else (high, low, high)
-        return self._between(levels, clock.iter)  # type: ignore[arg-type]
+        return self._value(1.0, clock.iter)
 
 
 def _per_group(name: str, value: float | Sequence[float] | None) -> float | list[float] | None:

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 from hookline.checks import check_choice, check_number
 from hookline.errors import ParameterError
 from hookline.schedules.clock import Clock
-from hookline.schedules.curve import Curve, Floor
+from hookline.schedules.curve import Decay
 from hookline.schedules.length import parse_length
 
 TAILS: dict[str, Callable[[float], float]] = {
@@ -23,19 +23,17 @@ TAILS: dict[str, Callable[[float], float]] = {
 }
 
 
-class Wsd(Curve):
+class Wsd(Decay):
     """Stay, then fall over the last `D`: `b` for `t <= T - D`, then `m + (b - m) f((t - (T - D)) / D)`.
 
-    The tail `f(x)` is `linear`, `1 - x`; `sqrt`, `1 - sqrt(x)`; or `cosine`, `(1 + cos(pi x)) / 2`. With a warm-up it is
-    the warm-up-stable-decay schedule. Sources: Hu et al., MiniCPM, https://arxiv.org/abs/2404.06395; the tails:
+    The tail `f(x)` is `linear`, `1 - x`; `sqrt`, `1 - sqrt(x)`; or `cosine`, `(1 + cos(pi x)) / 2`. After a warm-up
+    it is the warm-up-stable-decay schedule. Sources: Hu et al., MiniCPM, https://arxiv.org/abs/2404.06395; the tails:
     Hägele et al., https://arxiv.org/abs/2405.18392, who find `sqrt` over a fifth of the run the best.
 
     Args:
         decay_time: the length `D` of the tail.
         tail: `linear`, `sqrt` or `cosine`.
-        min_value: the floor `m`.
-        min_value_ratio: the floor as a ratio of the base value; exactly one of the two.
-        by_epoch: see `Curve`.
+        min_value, min_value_ratio, by_epoch: see `Decay`.
     """
 
     lengths: ClassVar = {"decay_time": 0}
@@ -49,11 +47,10 @@ class Wsd(Curve):
         min_value_ratio: float | None = None,
         by_epoch: bool = False,
     ) -> None:
-        super().__init__(by_epoch=by_epoch)
+        super().__init__(min_value=min_value, min_value_ratio=min_value_ratio, by_epoch=by_epoch)
         self.decay_time = parse_length("decay_time", decay_time)
         check_choice("tail", tail, list(TAILS))
         self.tail = TAILS[tail]
-        self.floor = Floor(min_value, min_value_ratio)
 
     def _fit(self, given: Self, clock: Clock) -> None:
         total = self._total(clock)
@@ -68,11 +65,11 @@ class Wsd(Curve):
         progress = (clock.epoch if self.by_epoch else clock.iter) - self._start
         if progress <= 0:
             return base_value
-        floor = self.floor(base_value)
+        floor = base_value * self.floor_ratio + self.floor_value
         return floor + (base_value - floor) * self.tail(progress / self.decay_time)  # type: ignore[operator]
 
 
-class Tanh(Curve):
+class Tanh(Decay):
     """The falling half of a hyperbolic tangent: `m + (b - m) (1 - tanh(lower + (upper - lower) z)) / 2`.
 
     The first value is `m + (b - m) (1 - tanh(lower)) / 2`, a hair below `b`. Source: Hsueh et al., HTD,
@@ -81,9 +78,7 @@ class Tanh(Curve):
     Args:
         lower: where on the tangent the run starts.
         upper: and where it ends.
-        min_value: the floor `m`.
-        min_value_ratio: the floor as a ratio of the base value; exactly one of the two.
-        by_epoch: see `Curve`.
+        min_value, min_value_ratio, by_epoch: see `Decay`.
     """
 
     def __init__(
@@ -95,37 +90,32 @@ class Tanh(Curve):
         min_value_ratio: float | None = None,
         by_epoch: bool = False,
     ) -> None:
-        super().__init__(by_epoch=by_epoch)
+        super().__init__(min_value=min_value, min_value_ratio=min_value_ratio, by_epoch=by_epoch)
         check_number("lower", lower)
         check_number("upper", upper, gt=lower)
         self.lower = lower
         self.upper = upper
-        self.floor = Floor(min_value, min_value_ratio)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         z = clock.epoch / clock.max_epochs if self.by_epoch else clock.iter / clock.max_iters
-        floor = self.floor(base_value)
+        floor = base_value * self.floor_ratio + self.floor_value
         return floor + 0.5 * (base_value - floor) * (1 - math.tanh(self.lower + (self.upper - self.lower) * z))
 
 
-class Rex(Curve):
+class Rex(Decay):
     """Reflected exponential: `m + (b - m) (1 - z) / (1 - z / 2)`, above a straight line all the way.
 
     Source: Chen, Wolfe and Kyrillidis, REX, https://arxiv.org/abs/2107.04197.
 
-    Args:
-        min_value: the floor `m`.
-        min_value_ratio: the floor as a ratio of the base value; exactly one of the two.
-        by_epoch: see `Curve`.
+    Args: see `Decay`.
     """
 
     def __init__(
         self, *, min_value: float | None = None, min_value_ratio: float | None = None, by_epoch: bool = False
     ) -> None:
-        super().__init__(by_epoch=by_epoch)
-        self.floor = Floor(min_value, min_value_ratio)
+        super().__init__(min_value=min_value, min_value_ratio=min_value_ratio, by_epoch=by_epoch)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         z = clock.epoch / clock.max_epochs if self.by_epoch else clock.iter / clock.max_iters
-        floor = self.floor(base_value)
+        floor = base_value * self.floor_ratio + self.floor_value
         return floor + (base_value - floor) * ((1 - z) / (1 - 0.5 * z))
