@@ -123,7 +123,7 @@ def check_node(node: Mapping[str, Any], key: str, given: Mapping[str, Any] | Non
 
 
 def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """Return the functions whose signatures say what the target takes: itself, or a class's constructors, its own first."""
+    """Return the functions whose signatures say what the target takes: itself, or a class and its bases."""
     if not inspect.isclass(target):
         return [target]
     return [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]

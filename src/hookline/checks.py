@@ -19,9 +19,8 @@ def check_number(
     integer: bool = False,
 ) -> None:
     """Raise `ParameterError` unless `value` is a finite number (an integer if asked) within the bounds."""
-    bounds = [
-        f"{sign} {bound:g}" for sign, bound in ((">", gt), (">=", ge), ("<", lt), ("<=", le)) if bound is not None
-    ]
+    limits = ((">", gt), (">=", ge), ("<", lt), ("<=", le))
+    bounds = [f"{sign} {bound:g}" for sign, bound in limits if bound is not None]
     expected = ("an integer " if integer else "a number ") + " and ".join(bounds)
     ok = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
     if (

@@ -1,8 +1,34 @@
 """Schedules: pure functions of where training stands. Plain Python; nothing here imports torch."""
 
 from hookline.schedules.clock import Clock
+from hookline.schedules.combine import Chain, Sequence
+from hookline.schedules.cosines import CosineCooldown, CosineRestart, FlatCosine
 from hookline.schedules.curve import Curve
-from hookline.schedules.curves import Cosine, Fixed, Step
+from hookline.schedules.curves import Cosine, Exp, Fixed, Inv, Linear, Poly, Step
+from hookline.schedules.cycles import Cyclic, OneCycle, OneCycleInverse
+from hookline.schedules.decays import Rex, Tanh, Wsd
 from hookline.schedules.warmup import WarmUp
 
-__all__ = ["Clock", "Cosine", "Curve", "Fixed", "Step", "WarmUp"]
+__all__ = [
+    "Chain",
+    "Clock",
+    "Cosine",
+    "CosineCooldown",
+    "CosineRestart",
+    "Curve",
+    "Cyclic",
+    "Exp",
+    "Fixed",
+    "FlatCosine",
+    "Inv",
+    "Linear",
+    "OneCycle",
+    "OneCycleInverse",
+    "Poly",
+    "Rex",
+    "Sequence",
+    "Step",
+    "Tanh",
+    "WarmUp",
+    "Wsd",
+]

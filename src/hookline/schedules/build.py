@@ -12,10 +12,13 @@ from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Curve
 from hookline.schedules.warmup import WarmUp
 
-WARMUP_KEYS = frozenset(inspect.signature(WarmUp).parameters) - {"curve"}
+WARMUP_KEYS = frozenset(inspect.signature(WarmUp).parameters) - {"curve", "inverse"}
+
+# Momentum is warmed up from above, as in MMCV: see `WarmUp.inverse`.
+WARMED_FROM_ABOVE = frozenset({"momentum"})
 
 
-def build_schedule(node: Mapping[str, Any], key: str, clock: Clock, quantity: str = "lr") -> WarmUp:
+def build_schedule(node: Mapping[str, Any], key: str, clock: Clock, quantity: str = "lr") -> Curve:
     """Return the schedule that `node` describes, checked against the run's length.
 
     The warm-up keys (`warmup`, `warmup_iters`, ...) go to `WarmUp`, the others to the curve, which calls the scheduled
@@ -30,14 +33,32 @@ def build_schedule(node: Mapping[str, Any], key: str, clock: Clock, quantity: st
     """
     plain = to_plain(node, key)
     warmup = {name: plain.pop(name) for name in WARMUP_KEYS & plain.keys()}
-    generic = {name.replace(f"_{quantity}", "_value"): value for name, value in plain.items()}
     try:
-        curve = build(generic, key)
+        curve = build(_generic(plain, quantity), key)
         if not isinstance(curve, Curve):
             raise ConfigError(f"{key}._target_={plain['_target_']}: must name a subclass of hookline.schedules.Curve")
         try:
-            return WarmUp(curve, **warmup).for_run(clock)
+            return WarmUp(curve, **warmup, inverse=quantity in WARMED_FROM_ABOVE).for_run(clock)
         except ParameterError as error:
             raise parameter_error(key, error) from error
     except ConfigError as error:
-        raise ConfigError(str(error).replace("_value", f"_{quantity}")) from error
+        raise _in_words_of(quantity, error) from error
+
+
+def for_groups(schedule: Curve, key: str, count: int, quantity: str = "lr") -> list[Curve]:
+    """Return the schedule of each of `count` parameter groups; `key` and `quantity` as in `build_schedule`."""
+    try:
+        return [schedule.for_group(index, count) for index in range(count)]
+    except ParameterError as error:
+        raise _in_words_of(quantity, parameter_error(key, error)) from error
+
+
+def _generic(value: Any, quantity: str) -> Any:
+    """Return the node with the quantity's name replaced by `value` in its keys, those of nested curves included."""
+    if isinstance(value, Mapping):
+        return {name.replace(f"_{quantity}", "_value"): _generic(child, quantity) for name, child in value.items()}
+    return [_generic(child, quantity) for child in value] if isinstance(value, list) else value
+
+
+def _in_words_of(quantity: str, error: ConfigError) -> ConfigError:
+    return ConfigError(str(error).replace("_value", f"_{quantity}"))

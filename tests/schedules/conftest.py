@@ -1,0 +1,36 @@
+"""Schedules as a user asks for them: an option of a config group with overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from hookline import resolvers
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def _compose(file: Path) -> DictConfig:
+    # Hydra's compose, as far as these files use it: it takes 30 ms a file, and tests ask for hundreds.
+    node = OmegaConf.load(file)
+    bases = [file.parent / b if not b.startswith("/") else CONF / b[1:] for b in _defaults(node.pop("defaults", []))]
+    return OmegaConf.merge(*[_compose(base.with_suffix(".yaml")) for base in bases], node)
+
+
+def _defaults(names: list[str]) -> list[str]:
+    return [name.removesuffix("@_here_") for name in names]
+
+
+@pytest.fixture
+def option():
+    """Return a function: the node of a group's option, with the given keys replaced."""
+    resolvers.register()
+
+    def load(group: str, name: str, **overrides: object) -> DictConfig:
+        node = OmegaConf.merge(_compose(CONF / group / f"{name}.yaml"), {})
+        assert set(overrides) <= set(node), f"{group}/{name}.yaml lacks {set(overrides) - set(node)}"
+        return OmegaConf.merge(node, overrides)
+
+    return load
