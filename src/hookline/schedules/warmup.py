@@ -112,7 +112,8 @@ class WarmUp(Curve):
         return schedule
 
     def for_group(self, index: int, count: int) -> Curve:
-        return self._around(self.curve.for_group(index, count))
+        curve = self.curve.for_group(index, count)
+        return self if curve is self.curve else self._around(curve)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         length = self._length
