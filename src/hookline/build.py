@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from beartype import BeartypeConf
@@ -40,18 +41,24 @@ def build(node: DictConfig | Mapping[str, Any], key: str, **given: Any) -> Any:
     """
     plain = to_plain(node, key)
     check_node(plain, key, given)
+    path = key
     try:
-        return instantiate(plain, _convert_="all", **given)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        path = _deepest_key(key, error)
-        if isinstance(cause, ParameterError):
-            raise parameter_error(path, cause) from error
-        if isinstance(cause, ConfigError):
-            raise cause from error
-        if isinstance(cause, TypeError | ValueError | ImportError | RuntimeError):
-            raise ConfigError(f"{path}: {_target_at(plain, key, path)} refused its arguments: {cause}") from error
-        raise cause from error
+        factory = instantiate({**plain, "_partial_": True}, _convert_="all")
+        return partial(factory, **given) if plain.get("_partial_") else factory(**given)
+    except InstantiationException as error:  # from a node inside this one
+        path, cause = _deepest_key(key, error), error.__cause__ or error
+        raise _told(cause, plain, key, path) from error
+    except (TypeError, ValueError, ImportError, RuntimeError) as error:
+        raise _told(error, plain, key, path) from error
+
+
+def _told(error: BaseException, node: Mapping[str, Any], key: str, path: str) -> BaseException:
+    """Return what to raise for an exception of the target at `path`."""
+    if isinstance(error, ParameterError):
+        return parameter_error(path, error)
+    if isinstance(error, TypeError | ValueError | ImportError | RuntimeError):
+        return ConfigError(f"{path}: {_target_at(node, key, path)} refused its arguments: {error}")
+    return error
 
 
 def to_plain(node: DictConfig | Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -62,9 +69,10 @@ def to_plain(node: DictConfig | Mapping[str, Any], key: str) -> dict[str, Any]:
     return {str(name): value for name, value in plain.items()}
 
 
-def parameter_error(key: str, error: ParameterError) -> ConfigError:
-    """Return the user's view of a bad parameter of the object at `key`."""
-    return ConfigError(f"{key}.{error.name}={_shown(error.value)}: must be {error.expected}")
+def parameter_error(key: str | None, error: ParameterError) -> ConfigError:
+    """Return the user's view of a bad parameter of the object at `key` (none for the config's root)."""
+    name = f"{key}.{error.name}" if key else error.name
+    return ConfigError(f"{name}={_shown(error.value)}: must be {error.expected}")
 
 
 def locate(path: object, key: str) -> Callable[..., Any]:
@@ -114,10 +122,17 @@ def check_node(node: Mapping[str, Any], key: str, given: Mapping[str, Any] | Non
             raise ConfigError(f"{key}.{argument}={_shown(value)}: must be of type {wanted}")
 
 
+def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Return the functions whose signatures say what the target takes: itself, or a class and its bases."""
+    if not inspect.isclass(target):
+        return [target]
+    return [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
+
+
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter] | None, bool]:
     """Return the arguments that can be given by name, and whether any others can, following **kwargs to the bases."""
     found: dict[str, inspect.Parameter] = {}
-    sources = [c.__init__ for c in target.__mro__ if "__init__" in vars(c)] if inspect.isclass(target) else [target]
+    sources = _constructors(target)
     takes_any = True
     for source in sources:
         try:
@@ -137,7 +152,7 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    sources = [c.__init__ for c in target.__mro__ if "__init__" in vars(c)] if inspect.isclass(target) else [target]
+    sources = _constructors(target)
     hints: dict[str, Any] = {}
     for source in reversed(sources):
         try:

@@ -1,0 +1,68 @@
+"""Scalars for TensorBoard."""
+
+from __future__ import annotations
+
+import time
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from hookline.checks import check_number
+from hookline.hooks.base import Hook, Priority
+from hookline.optim.fields import group_names, momentum_of
+from hookline.runner import Runner, Window
+
+SUMS = ("train/loss", "time/iter", "time/data")
+
+
+class TensorBoardHook(Hook):
+    """Write scalars against the iteration, counted from 0, into the run's `tensorboard` folder.
+
+    At the first iteration, every `interval`-th and the last: `learning_rate/<group>` and `momentum/<group>` as this
+    iteration's update used them; `train/loss`, `time/iter` and `time/data` (seconds) as means since the last time; and
+    `throughput/images_per_second`. After each evaluation, at the epoch's last iteration: `val/...`.
+
+    Args:
+        interval: iterations from one point to the next; 1 writes all.
+    """
+
+    priority = Priority.VERY_LOW
+
+    def __init__(self, interval: int = 10) -> None:
+        check_number("interval", interval, gt=0, integer=True)
+        self.interval = interval
+
+    def before_run(self, runner: Runner) -> None:
+        self._names = group_names(runner.optimizer)
+        self._window = Window(runner.metrics)
+        self._writer = EventFileWriter(str(runner.work_dir / "tensorboard"))
+
+    def after_train_iter(self, runner: Runner) -> None:
+        iteration = runner.clock.iter
+        if iteration % self.interval and iteration + 1 != runner.clock.max_iters:
+            return
+        scalars: dict[str, float] = {}
+        for name, group in zip(self._names, runner.optimizer.param_groups, strict=True):
+            scalars[f"learning_rate/{name}"] = group["lr"]
+            momentum = momentum_of(group)
+            if momentum is not None:
+                scalars[f"momentum/{name}"] = momentum
+        window = self._window
+        for name in SUMS:
+            scalars[name] = window.mean(name)
+        scalars["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
+        window.advance(*SUMS)
+        self._write(scalars, iteration)
+
+    def after_val_epoch(self, runner: Runner) -> None:
+        latest = runner.metrics.latest
+        self._write({name: value for name, value in latest.items() if name.startswith("val/")}, runner.iter - 1)
+
+    def after_run(self, runner: Runner) -> None:
+        self._writer.close()
+
+    def _write(self, scalars: dict[str, float], iteration: int) -> None:
+        # One event for all of them: an event's cost hardly depends on how many scalars it holds.
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        self._writer.add_event(Event(wall_time=time.time(), step=iteration, summary=Summary(value=values)))

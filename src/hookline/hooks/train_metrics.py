@@ -1,0 +1,51 @@
+"""Loss and timing of training, into the runner's metric buffer."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from hookline.hooks.base import Hook, Priority
+from hookline.runner import Runner, Window
+
+
+class TrainMetricsHook(Hook):
+    """Add `train/loss`, `time/iter` and `time/data` (seconds) each iteration; sum them up after each epoch.
+
+    `time/iter` runs from the end of one iteration to the end of the next, `time/data` from there to the batch at hand.
+    On a GPU both are what Python sees; they are true over many iterations, when the device's queue is full. The mean
+    of `train/loss` over an epoch is weighted by batch size.
+    """
+
+    priority = Priority.NORMAL
+
+    def before_run(self, runner: Runner) -> None:
+        self._epoch = Window(runner.metrics)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._last = self._start = perf_counter()
+
+    def before_train_iter(self, runner: Runner) -> None:
+        runner.metrics.add("time/data", perf_counter() - self._last)
+
+    def after_train_iter(self, runner: Runner) -> None:
+        metrics = runner.metrics
+        metrics.add("train/loss", runner.outputs["loss"], len(runner.batch[1]))
+        now = perf_counter()
+        metrics.add("time/iter", now - self._last)
+        self._last = now
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        window = self._epoch
+        loss = window.mean("train/loss")  # waits for the device, so that the time is the epoch's own
+        seconds = perf_counter() - self._start
+        runner.metrics.latest = {
+            "epoch": runner.epoch + 1,
+            "iterations": runner.iter,
+            "lr": runner.optimizer.param_groups[0]["lr"],
+            "train/loss": loss,
+            "time/epoch": seconds,
+            "time/data": window.sum("time/data"),
+            "throughput/images_per_second": window.count("train/loss") / seconds,
+        }
+        runner.history.append(runner.metrics.latest)  # the evaluation adds its numbers to the same dict
+        window.advance("train/loss", "time/iter", "time/data")

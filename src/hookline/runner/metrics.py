@@ -1,0 +1,77 @@
+"""Running sums of what training measures, read only when somebody asks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+
+class MetricBuffer:
+    """Sums over the run, by name, of values and of the counts they stand for.
+
+    Tensors on a device are kept and added up there; nothing waits for the device until a mean is read.
+
+    Attributes:
+        latest: the newest epoch's numbers by name (`train/loss`, `val/top1`, ...), for whoever shows or stores them.
+    """
+
+    # Tensors kept before they are folded into one: bounds the memory, and folding many at once costs little each.
+    FOLD = 256
+
+    def __init__(self) -> None:
+        self.latest: dict[str, float] = {}
+        self._sums: defaultdict[str, float] = defaultdict(float)
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._pending: defaultdict[str, list[Tensor]] = defaultdict(list)
+
+    def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
+        """Add a mean over `count` things: a number or a scalar tensor."""
+        self._counts[name] += count
+        if isinstance(value, Tensor):
+            if not value.is_cpu:
+                pending = self._pending[name]
+                pending.append(value.detach() * count)
+                if len(pending) == self.FOLD:
+                    self._pending[name] = [torch.stack(pending).double().sum()]
+                return
+            value = value.item()
+        self._sums[name] += value * count
+
+    def total(self, name: str) -> tuple[float, int]:
+        """Return the sum and the count since the run's start; waits for the device."""
+        if self._pending[name]:
+            self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
+        return self._sums[name], self._counts[name]
+
+
+class Window:
+    """A reader of a `MetricBuffer` that has its own mark: means since the last `advance`."""
+
+    def __init__(self, metrics: MetricBuffer) -> None:
+        self.metrics = metrics
+        self._marks: dict[str, tuple[float, int]] = {}
+
+    def sum(self, name: str) -> float:
+        """Return the sum since the mark."""
+        return self.metrics.total(name)[0] - self._marks.get(name, (0.0, 0))[0]
+
+    def count(self, name: str) -> int:
+        """Return the count since the mark."""
+        return self.metrics.total(name)[1] - self._marks.get(name, (0.0, 0))[1]
+
+    def mean(self, name: str) -> float:
+        """Return the mean since the mark, NaN if there was nothing."""
+        count = self.count(name)
+        return self.sum(name) / count if count else float("nan")
+
+    def rate(self, name: str, time: str) -> float:
+        """Return the count of `name` by the sum of `time`, NaN if no time has passed."""
+        seconds = self.sum(time)
+        return self.count(name) / seconds if seconds > 0 else float("nan")
+
+    def advance(self, *names: str) -> None:
+        """Move the mark of these names to now."""
+        for name in names:
+            self._marks[name] = self.metrics.total(name)
