@@ -119,9 +119,9 @@ def write_tensorboard(directory: Path, preview: Preview) -> None:
 
     Long runs are thinned out to about 2,000 points that keep every peak and step; the CSV has every value.
     """
-    from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
-    from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter  # type: ignore[import-untyped]
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     from hookline.lr_chart import decimate
 
