@@ -36,8 +36,6 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": "#222222",
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
-    "axes.formatter.limits": (-3, 5),
-    "axes.formatter.use_mathtext": True,
     "axes.xmargin": 0.0,
     "axes.ymargin": 0.06,
 }
@@ -70,6 +68,7 @@ def draw_lr_curve(
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = [("learning rate", lr), *([("momentum", momentum)] if momentum else [])]
     with matplotlib.rc_context(STYLE):
@@ -85,7 +84,9 @@ def draw_lr_curve(
         epochs = axes[0].get_xlim()[1]
         if isinstance(warmup_end, int) and 0 < warmup_end < epochs * iters_per_epoch:
             _mark_warmup(axes[0], warmup_end / iters_per_epoch, epochs)
+            ax.yaxis.set_major_formatter("{x:.6g}")
         axes[-1].set_xlabel("epoch")
+        axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=epochs >= 4))
         top = axes[0].secondary_xaxis("top", functions=(lambda x: x * iters_per_epoch, lambda x: x / iters_per_epoch))
         top.set_xlabel("iteration")
         top.xaxis.set_major_formatter("{x:,.0f}")

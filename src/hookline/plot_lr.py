@@ -44,7 +44,7 @@ def plot_lr(cfg: DictConfig) -> None:
         write(out, preview, " ".join(o for o in hydra.overrides.task if not o.startswith("preview.")))
         drawn = list(preview.lr.values())
         if hydra.mode == RunMode.MULTIRUN:
-            told = [o for o in hydra.overrides.task if o in _swept(hydra)]
+            told = [o.removeprefix("lr_schedule=").removeprefix("lr_schedule.") for o in _swept(hydra)]
             _jobs[" ".join(told) or str(hydra.job.num)] = preview
             _sweep_dir[:] = [Path(hydra.sweep.dir)]
     print(f"lr_curve.png, lr_curve.csv, tensorboard: {out}")
@@ -97,9 +97,7 @@ def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
     base_momentum: list[float] = []
     if momentum is not None and momentum.get("_target_") is not None:
         base_momentum = [momentum_of(cfg.optimizer)] * len(base_lr)
-    return compute(
-        cfg.lr_schedule, clock, base_lr, momentum_schedule=momentum, base_momentum=base_momentum
-    )
+    return compute(cfg.lr_schedule, clock, base_lr, momentum_schedule=momentum, base_momentum=base_momentum)
 
 
 def base_values(cfg: DictConfig) -> list[float]:
