@@ -76,10 +76,11 @@ def draw_lr_curve(
         FigureCanvasAgg(figure)
         ratios = [2.2, 1.0][: len(panels)]
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-        names = list(dict.fromkeys(name for _, series in panels for name in series))
+        names = list(dict.fromkeys(_group(name) for _, series in panels for name in series))
         styles = {name: _style(index, len(names)) for index, name in enumerate(names)}
         for ax, (label, series) in zip(axes, panels, strict=True):
             _draw_panel(ax, series, iters_per_epoch, warmup_end, styles)
+            _set_scale(ax, series, from_zero=ax is axes[0])
             ax.set_ylabel(label)
         epochs = axes[0].get_xlim()[1]
         if isinstance(warmup_end, int) and 0 < warmup_end < epochs * iters_per_epoch:
@@ -121,6 +122,11 @@ def decimate(values: Sequence[float] | np.ndarray, points: int = MAX_POINTS) -> 
     return index, array[index]
 
 
+def _group(name: str) -> str:
+    """Return what the columns of one parameter group share: `lr_0` and `momentum_0` are drawn alike."""
+    return name.removeprefix("lr_").removeprefix("momentum_")
+
+
 def _style(index: int, count: int) -> dict[str, Any]:
     if count <= len(COLORS) * len(DASHES):
         # Several dash patterns even where colours suffice: in print, and where curves lie on each other.
@@ -144,20 +150,24 @@ def _draw_panel(
         # An iteration lasts until the next: the last value is drawn to the end of the run.
         x = np.append(iters, len(values)) / iters_per_epoch
         y = np.append(kept, kept[-1:])
-        ax.plot(x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[name])
+        ax.plot(
+            x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[_group(name)]
+        )
         end = warmup_end.get(name, 0) if isinstance(warmup_end, Mapping) else 0
         if 0 < end < len(values):
             at = end / iters_per_epoch
-            ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[name]["color"], zorder=5)
+            ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[_group(name)]["color"], zorder=5)
     ax.set_xlim(0, epochs)
-    low, high = ax.get_ylim()
-    if low < 0 <= min((min(values) for values in series.values() if len(values)), default=0):
-        ax.set_ylim(-0.025 * high, high)
-    if high - low < 1e-6 * abs(high):  # a constant: no offset notation of its rounding error
-        ax.set_ylim(0, high * 1.1)
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines["right"].set_visible(False)
+
+
+def _set_scale(ax: Axes, series: Mapping[str, Sequence[float]], *, from_zero: bool) -> None:
+    low = min((min(values) for values in series.values() if len(values)), default=0.0)
+    high = max((max(values) for values in series.values() if len(values)), default=0.0)
+    if low >= 0 and high > 0 and (from_zero or high - low < 1e-6 * high):
+        ax.set_ylim(-0.025 * high, 1.06 * high)
 
 
 def _mark_warmup(ax: Axes, end: float, epochs: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -21,8 +22,8 @@ def _compose(file: Path) -> DictConfig:
     return _merged(*[_compose(base.with_suffix(".yaml")) for base in bases], node)
 
 
-def _merged(*nodes: object) -> DictConfig:
-    merged = OmegaConf.merge(*nodes)  # type: ignore[arg-type]
+def _merged(*nodes: Any) -> DictConfig:
+    merged = OmegaConf.merge(*nodes)
     assert isinstance(merged, DictConfig)
     return merged
 
