@@ -8,8 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from hydra import compose, initialize_config_dir
 
@@ -18,6 +17,7 @@ from hookline.lr_chart import draw_lr_curve
 from hookline.preview import compute
 from hookline.schedules import Clock
 
+ROOT = Path(__file__).resolve().parents[1]
 RUN = Clock.for_run(25, max_epochs=20)
 
 
