@@ -7,6 +7,8 @@ drawing leaves no global state behind and needs no display.
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -94,7 +96,8 @@ def draw_lr_curve(
         if len(lr) > 1 or isinstance(warmup_end, Mapping):
             _draw_legend(axes[0])
         if title:
-            axes[0].set_title(title, fontsize=10, loc="left", pad=8)
+            letters = int(11 * figure.get_figwidth())  # that fit a line of this size
+            axes[0].set_title(textwrap.fill(title, letters, break_on_hyphens=False), fontsize=10, loc="left", pad=8)
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=dpi, format=Path(path).suffix.lstrip(".") or "png")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +191,8 @@ def _mark_warmup(ax: Axes, end: float, epochs: float) -> None:
 
 
 def _draw_legend(ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
+    handles, names = ax.get_legend_handles_labels()
+    labels = [re.sub(r"^lr_(\d+)$", r"group \1", name) for name in names]
     if len(labels) > MAX_LEGEND:
         # The first and last are enough to read a colour scale.
         left_out = len(labels) - MAX_LEGEND
