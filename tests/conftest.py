@@ -40,7 +40,7 @@ class Finished:
     @property
     def run_dirs(self) -> list[Path]:
         """The run directories, oldest first; a sweep's by job number."""
-        return sorted((p.parent for p in self.cwd.glob("outputs/**/.hydra")), key=lambda p: (len(p.name), str(p)))
+        return sorted((p.parent for p in self.cwd.glob("outputs/**/train.log")), key=lambda p: (len(p.name), str(p)))
 
     @property
     def run_dir(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_it_suggests_a_rate_that_trains(find, train):
     assert finished.status == 0, finished.err
     seen = rows(finished)
     assert seen[0]["lr"] == pytest.approx(1e-5)
-    ratios = [b["lr"] / a["lr"] for a, b in zip(seen, seen[1:], strict=False)]
+    ratios = [b["lr"] / a["lr"] for a, b in pairwise(seen)]
     assert ratios == pytest.approx([ratios[0]] * len(ratios))
     text = next(line for line in finished.out.splitlines() if "suggested: optimizer.lr=" in line)
     lr = float(text.rpartition("=")[2])

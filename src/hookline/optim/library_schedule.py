@@ -31,17 +31,10 @@ class LibrarySchedule(Curve):
 
     def __init__(self, scheduler: Callable[..., Any], *, by_epoch: bool = True, momentum: float = 0.9) -> None:
         super().__init__(by_epoch=by_epoch)
-        if isinstance(getattr(scheduler, "func", None), type) and issubclass(
-            scheduler.func,
-            torch.optim.lr_scheduler.ReduceLROnPlateau,  # type: ignore[attr-defined]
-        ):
-            raise ParameterError(
-                "scheduler",
-                scheduler.func.__name__,
-                "one without a metric; use lr_schedule=plateau",  # type: ignore[attr-defined]
-            )
         if not callable(scheduler):
             raise ParameterError("scheduler", scheduler, "a node with _target_ and _partial_: true")
+        if getattr(scheduler, "func", scheduler) is torch.optim.lr_scheduler.ReduceLROnPlateau:
+            raise ParameterError("scheduler", "ReduceLROnPlateau", "one without a metric; use lr_schedule=plateau")
         self.scheduler = scheduler
         self.momentum = momentum
         self._group = (0, 1)
