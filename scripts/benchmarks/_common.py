@@ -1,8 +1,9 @@
-"""What the benchmarks share: passes that time themselves, rounds, quartiles and tables."""
+"""What the benchmarks share: passes that time themselves, rounds, quartiles, tables, and hookline's side of a race."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import statistics
@@ -10,9 +11,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from hookline.hooks.build import build_hooks
+from hookline.runner import Runner
+from hookline.schedules import Cosine
+
+DEFAULT_HOOKS = Path(__file__).resolve().parents[2] / "conf" / "hooks" / "default.yaml"
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -64,6 +75,44 @@ class TimedPass:
     def seconds(self) -> float:
         """The time of the `timed` iterations."""
         return self._stop - self._start
+
+
+def train_with_hookline(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: TimedPass,
+    val_batches: Sequence[Any],
+    folder: Path,
+    **changes: Mapping[str, Any],
+) -> None:
+    """Train one epoch with hookline's runner, the hooks of `conf/hooks/default.yaml` and cosine LR each iteration.
+
+    Args:
+        changes: by the name of a hook, what differs from the default.
+    """
+    runner = Runner(
+        model=model,
+        data=SimpleNamespace(train_loader=batches, val_loader=val_batches),
+        loss=cross_entropy,
+        optimizer=optimizer,
+        device=str(next(model.parameters()).device),
+        max_epochs=1,
+        work_dir=folder,
+    )
+    runner.schedules["lr"] = Cosine(min_value=0.0, by_epoch=False).for_run(runner.clock)
+    hooks = OmegaConf.merge(OmegaConf.load(DEFAULT_HOOKS), changes)
+    runner.register_hooks(build_hooks(hooks))  # type: ignore[arg-type]
+    # The lines that a run shows go to its log file, as in a run.
+    log = logging.getLogger("hookline")
+    handler = logging.FileHandler(folder / "train.log")
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    try:
+        runner.run()
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 class Spread(NamedTuple):

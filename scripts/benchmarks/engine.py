@@ -36,21 +36,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from hookline.hooks.build import build_hooks
-from hookline.runner import Runner
-from hookline.schedules import Cosine
-from scripts.benchmarks._common import CLOCKS, TimedPass, interleave, machine, positive, report, spread, table
+from scripts.benchmarks._common import (
+    CLOCKS,
+    TimedPass,
+    interleave,
+    machine,
+    positive,
+    report,
+    spread,
+    table,
+    train_with_hookline,
+)
 
 FEATURES, CLASSES, BATCH = 32, 10, 8
 LR, MOMENTUM = 0.01, 0.9
@@ -89,28 +94,7 @@ def bare(batches: TimedPass, folder: Path) -> None:
 def hookline(batches: TimedPass, folder: Path) -> None:
     """Train with hookline's runner and its default hooks."""
     model, optimizer = make_model()
-    runner = Runner(
-        model=model,
-        data=SimpleNamespace(train_loader=batches, val_loader=make_batches()[:1]),
-        loss=cross_entropy,
-        optimizer=optimizer,
-        device="cpu",
-        max_epochs=1,
-        work_dir=folder,
-    )
-    runner.schedules["lr"] = Cosine(min_value=0.0, by_epoch=False).for_run(runner.clock)
-    hooks = OmegaConf.load(ROOT / "conf" / "hooks" / "default.yaml")
-    runner.register_hooks(build_hooks(OmegaConf.merge(hooks, {"tensorboard": {"interval": INTERVAL}})))  # type: ignore[arg-type]
-    log = logging.getLogger("hookline")
-    handler = logging.FileHandler(folder / "train.log")  # as a run has it; its screen output is the same text
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    try:
-        runner.run()
-    finally:
-        log.removeHandler(handler)
-        handler.close()
+    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, tensorboard={"interval": INTERVAL})
 
 
 def mmengine_loop() -> Contestant:
