@@ -39,6 +39,7 @@ def plot_lr(cfg: DictConfig) -> None:
             write(out / name, preview, f"lr_schedule={name}")
         draw_overlay(out, previews)
         drawn = [series for preview in previews.values() for series in preview.lr.values()]
+        print(f"each curve's lr_curve.png, lr_curve.csv, tensorboard: {out}/{{{','.join(previews)}}}")
     else:
         preview = preview_of(cfg, clock)
         write(out, preview, " ".join(o for o in hydra.overrides.task if not o.startswith("preview.")))
@@ -47,7 +48,11 @@ def plot_lr(cfg: DictConfig) -> None:
             told = [o.removeprefix("lr_schedule=").removeprefix("lr_schedule.") for o in _swept(hydra)]
             _jobs[" ".join(told) or str(hydra.job.num)] = preview
             _sweep_dir[:] = [Path(hydra.sweep.dir)]
-    print(f"lr_curve.png, lr_curve.csv, tensorboard: {out}")
+    print(
+        f"all curves: {out / 'lr_curve.png'}"
+        if cfg.preview.compare
+        else f"lr_curve.png, lr_curve.csv, tensorboard: {out}"
+    )
     if cfg.preview.text or (cfg.preview.text is None and not has_display()):
         print(draw_text(drawn, clock.iters_per_epoch))
 
@@ -160,7 +165,7 @@ def write(directory: Path, preview: Preview, title: str) -> None:
         draw_lr_curve(
             path,
             lr=preview.lr,
-            momentum=preview.momentum,
+            momentum=varying(preview.momentum),
             iters_per_epoch=preview.clock.iters_per_epoch,
             warmup_end=preview.warmup_end,
             title=title,
@@ -188,10 +193,15 @@ def draw_overlay(directory: Path, previews: Mapping[str, Preview]) -> None:
         draw_lr_curve(
             path,
             lr=series("lr"),
-            momentum=series("momentum"),
+            momentum=varying(series("momentum")),
             iters_per_epoch=next(iter(previews.values())).clock.iters_per_epoch,
             warmup_end=next(iter(ends.values())) if alike else ends,
         )
+
+
+def varying(series: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return the series if any of them varies; constant lines alone say nothing that a chart is needed for."""
+    return series if any(min(values) != max(values) for values in series.values()) else {}
 
 
 def has_display() -> bool:
