@@ -19,6 +19,8 @@ from hookline.checks import check_number
 from hookline.errors import ConfigError, ParameterError
 from hookline.hooks.build import build_hooks
 from hookline.models import build_model, check_model
+from hookline.optim.build import build_optimizer, chosen_option
+from hookline.optim.table import groups_table
 from hookline.result import device_name, final_line, shown, write_result
 from hookline.runner import Runner
 from hookline.runner.device import resolve_device
@@ -71,7 +73,7 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
         model=model,
         data=data,
         loss=loss,
-        optimizer=build(cfg.optimizer, "optimizer", params=model.parameters()),
+        optimizer=build_optimizer(cfg.optimizer, model, cfg.get("param_groups"), option=chosen_option()),
         seed=cfg.seed,
         work_dir=work_dir,
         config=OmegaConf.to_yaml(cfg, resolve=True),
@@ -114,3 +116,4 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
         f"{clock.max_iters:,}",
     )
     log.info("hooks, in the order they are called:\n%s", runner.describe_hooks())
+    log.info("parameter groups:\n%s", groups_table(runner.optimizer))
