@@ -13,7 +13,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -55,6 +55,8 @@ def explain(error: BaseException) -> str:
             return (
                 f"{group}={option}: there is no such option.{did_you_mean(option, known)} It can be: {', '.join(known)}"
             )
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: is not of the form KEY=VALUE (nor +KEY=VALUE, ~KEY; {error.message.splitlines()[0]})"
     text = str(error).strip()
     cause: BaseException | None = error
     while cause is not None:

@@ -83,10 +83,20 @@ def locate(path: object, key: str) -> Callable[..., Any]:
         target = get_object(path)
     except Exception as error:  # whatever importing that module raises
         reason = error.__cause__ or error
-        raise ConfigError(f"{key}._target_={path}: cannot be imported ({type(reason).__name__}: {reason})") from error
+        raise ConfigError(
+            f"{key}._target_={path}: cannot be imported ({type(reason).__name__}: {reason}){_near_target(path)}"
+        ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: is a {type(target).__name__}, not a class or function")
     return target
+
+
+def _near_target(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    try:
+        return did_you_mean(name, dir(get_object(module)))
+    except Exception:  # there is no such module either
+        return ""
 
 
 def check_node(node: Mapping[str, Any], key: str, given: Mapping[str, Any] | None = None) -> None:

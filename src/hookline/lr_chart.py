@@ -7,6 +7,8 @@ drawing leaves no global state behind and needs no display.
 from __future__ import annotations
 
 import io
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -36,8 +38,6 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": "#222222",
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
-    "axes.formatter.limits": (-3, 5),
-    "axes.formatter.use_mathtext": True,
     "axes.xmargin": 0.0,
     "axes.ymargin": 0.06,
 }
@@ -70,6 +70,7 @@ def draw_lr_curve(
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = [("learning rate", lr), *([("momentum", momentum)] if momentum else [])]
     with matplotlib.rc_context(STYLE):
@@ -77,22 +78,26 @@ def draw_lr_curve(
         FigureCanvasAgg(figure)
         ratios = [2.2, 1.0][: len(panels)]
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-        names = list(dict.fromkeys(name for _, series in panels for name in series))
+        names = list(dict.fromkeys(_group(name) for _, series in panels for name in series))
         styles = {name: _style(index, len(names)) for index, name in enumerate(names)}
         for ax, (label, series) in zip(axes, panels, strict=True):
             _draw_panel(ax, series, iters_per_epoch, warmup_end, styles)
+            _set_scale(ax, series, from_zero=ax is axes[0])
             ax.set_ylabel(label)
         epochs = axes[0].get_xlim()[1]
         if isinstance(warmup_end, int) and 0 < warmup_end < epochs * iters_per_epoch:
             _mark_warmup(axes[0], warmup_end / iters_per_epoch, epochs)
+            ax.yaxis.set_major_formatter("{x:.6g}")
         axes[-1].set_xlabel("epoch")
+        axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=epochs >= 4))
         top = axes[0].secondary_xaxis("top", functions=(lambda x: x * iters_per_epoch, lambda x: x / iters_per_epoch))
         top.set_xlabel("iteration")
         top.xaxis.set_major_formatter("{x:,.0f}")
         if len(lr) > 1 or isinstance(warmup_end, Mapping):
             _draw_legend(axes[0])
         if title:
-            axes[0].set_title(title, fontsize=10, loc="left", pad=8)
+            letters = int(11 * figure.get_figwidth())  # that fit a line of this size
+            axes[0].set_title(textwrap.fill(title, letters, break_on_hyphens=False), fontsize=10, loc="left", pad=8)
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=dpi, format=Path(path).suffix.lstrip(".") or "png")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -120,6 +125,11 @@ def decimate(values: Sequence[float] | np.ndarray, points: int = MAX_POINTS) -> 
     return index, array[index]
 
 
+def _group(name: str) -> str:
+    """Return what the columns of one parameter group share: `lr_0` and `momentum_0` are drawn alike."""
+    return name.removeprefix("lr_").removeprefix("momentum_")
+
+
 def _style(index: int, count: int) -> dict[str, Any]:
     if count <= len(COLORS) * len(DASHES):
         # Several dash patterns even where colours suffice: in print, and where curves lie on each other.
@@ -143,20 +153,24 @@ def _draw_panel(
         # An iteration lasts until the next: the last value is drawn to the end of the run.
         x = np.append(iters, len(values)) / iters_per_epoch
         y = np.append(kept, kept[-1:])
-        ax.plot(x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[name])
+        ax.plot(
+            x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[_group(name)]
+        )
         end = warmup_end.get(name, 0) if isinstance(warmup_end, Mapping) else 0
         if 0 < end < len(values):
             at = end / iters_per_epoch
-            ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[name]["color"], zorder=5)
+            ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[_group(name)]["color"], zorder=5)
     ax.set_xlim(0, epochs)
-    low, high = ax.get_ylim()
-    if low < 0 <= min((min(values) for values in series.values() if len(values)), default=0):
-        ax.set_ylim(-0.025 * high, high)
-    if high - low < 1e-6 * abs(high):  # a constant: no offset notation of its rounding error
-        ax.set_ylim(0, high * 1.1)
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines["right"].set_visible(False)
+
+
+def _set_scale(ax: Axes, series: Mapping[str, Sequence[float]], *, from_zero: bool) -> None:
+    low = min((min(values) for values in series.values() if len(values)), default=0.0)
+    high = max((max(values) for values in series.values() if len(values)), default=0.0)
+    if low >= 0 and high > 0 and (from_zero or high - low < 1e-6 * high):
+        ax.set_ylim(-0.025 * high, 1.06 * high)
 
 
 def _mark_warmup(ax: Axes, end: float, epochs: float) -> None:
@@ -177,7 +191,8 @@ def _mark_warmup(ax: Axes, end: float, epochs: float) -> None:
 
 
 def _draw_legend(ax: Axes) -> None:
-    handles, labels = ax.get_legend_handles_labels()
+    handles, names = ax.get_legend_handles_labels()
+    labels = [re.sub(r"^lr_(\d+)$", r"group \1", name) for name in names]
     if len(labels) > MAX_LEGEND:
         # The first and last are enough to read a colour scale.
         left_out = len(labels) - MAX_LEGEND

@@ -7,6 +7,7 @@ from typing import Any
 
 import timm
 import torch
+from omegaconf import MISSING
 from timm.models import is_model, split_model_name_tag
 from torch import Tensor, nn
 
@@ -89,8 +90,8 @@ def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tenso
 
 
 def _check_timm_name(name: object) -> None:
-    if not isinstance(name, str):
-        raise ConfigError(f"model.model_name={name}: must be the name of a timm model")
+    if not isinstance(name, str) or name == MISSING:
+        raise ConfigError("model.model_name: is missing; give the name of a timm model, such as resnet18")
     if ":" in name:  # a hub's name, such as hf-hub:timm/resnet18.a1_in1k
         return
     if not is_model(split_model_name_tag(name)[0]):

@@ -9,10 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hookline.files import replacing
 from hookline.runner import Runner
 
-PACKAGES = ("torch", "torchvision", "timm", "hydra-core", "numpy")
+PACKAGES = ("torchvision", "timm", "hydra-core", "numpy")
 
 
 def write_result(runner: Runner, seconds: float) -> None:
@@ -26,7 +28,8 @@ def write_result(runner: Runner, seconds: float) -> None:
         "iterations": runner.iter,
         "seconds": round(seconds, 3),
         "device": device_name(runner),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)}
+        | {name: version(name) for name in PACKAGES},
         "git_commit": git_commit(),
     }
     with replacing(runner.work_dir / "result.json") as path:
@@ -54,8 +57,6 @@ def shown(path: Path) -> str:
 
 def device_name(runner: Runner) -> str:
     """Return the device, a GPU with its model's name."""
-    import torch
-
     if runner.device.type == "cuda":
         return f"{runner.device} ({torch.cuda.get_device_name(runner.device)})"
     return str(runner.device)

@@ -109,9 +109,10 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
         runner.precision,
     )
     log.info(
-        "data: %s; %s epochs of %s iterations, %s in all",
+        "data: %s; %s epoch%s of %s iterations, %s in all",
         type(runner.data).__name__,
         clock.max_epochs,
+        "s" * (clock.max_epochs != 1),
         f"{clock.iters_per_epoch:,}",
         f"{clock.max_iters:,}",
     )

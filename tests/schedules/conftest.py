@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
@@ -15,12 +16,16 @@ CONF = Path(__file__).parents[2] / "conf"
 def _compose(file: Path) -> DictConfig:
     # Hydra's compose, as far as these files use it: it takes 30 ms a file, and tests ask for hundreds.
     node = OmegaConf.load(file)
-    bases = [file.parent / b if not b.startswith("/") else CONF / b[1:] for b in _defaults(node.pop("defaults", []))]
-    return OmegaConf.merge(*[_compose(base.with_suffix(".yaml")) for base in bases], node)
+    assert isinstance(node, DictConfig)
+    names = [name.removesuffix("@_here_") for name in node.pop("defaults", [])]
+    bases = [file.parent / name if not name.startswith("/") else CONF / name[1:] for name in names]
+    return _merged(*[_compose(base.with_suffix(".yaml")) for base in bases], node)
 
 
-def _defaults(names: list[str]) -> list[str]:
-    return [name.removesuffix("@_here_") for name in names]
+def _merged(*nodes: Any) -> DictConfig:
+    merged = OmegaConf.merge(*nodes)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 @pytest.fixture
@@ -29,8 +34,8 @@ def option():
     resolvers.register()
 
     def load(group: str, name: str, **overrides: object) -> DictConfig:
-        node = OmegaConf.merge(_compose(CONF / group / f"{name}.yaml"), {})
+        node = _compose(CONF / group / f"{name}.yaml")
         assert set(overrides) <= set(node), f"{group}/{name}.yaml lacks {set(overrides) - set(node)}"
-        return OmegaConf.merge(node, overrides)
+        return _merged(node, overrides)
 
     return load

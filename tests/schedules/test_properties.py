@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from itertools import pairwise
 
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from hookline.schedules import (
     Cosine,
     CosineCooldown,
     CosineRestart,
+    Curve,
     Cyclic,
     Exp,
     Fixed,
@@ -72,6 +74,7 @@ DECAYS = (
 @st.composite
 def decays(draw):
     """Return (curve, lowest, highest, first value or None) of a curve that starts at the base and comes down."""
+    curve: Curve
     kind = draw(st.sampled_from(DECAYS))
     by_epoch = draw(booleans)
     floor = draw(floors)
@@ -106,12 +109,14 @@ def decays(draw):
         lower = draw(number(-9.0, 0.0))
         curve = Tanh(lower=lower, upper=lower + draw(number(0.5, 9.0)), by_epoch=by_epoch, **floor)
         return curve, low, BASE, low + (BASE - low) * (1 - math.tanh(lower)) / 2
-    return {"linear": Linear, "cosine": Cosine, "rex": Rex}[kind](by_epoch=by_epoch, **floor), low, BASE, BASE
+    simple_decays: dict[str, Callable[..., Curve]] = {"linear": Linear, "cosine": Cosine, "rex": Rex}
+    return simple_decays[kind](by_epoch=by_epoch, **floor), low, BASE, BASE
 
 
 @st.composite
 def cycles(draw):
     """Return (curve, lowest, highest, None) of a curve that goes up and down."""
+    curve: Curve
     anneal = draw(st.sampled_from(["cos", "linear"]))
     if draw(booleans):
         up, low = draw(number(0.1, 20.0)), draw(number(0.0, 1.0))

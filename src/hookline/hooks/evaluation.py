@@ -42,7 +42,7 @@ class EvaluationHook(Hook):
             runner.val_epoch()
 
     def before_val_epoch(self, runner: Runner) -> None:
-        self._loss = MeanMetric().to(runner.device)
+        self._loss = MeanMetric(nan_strategy="disable").to(runner.device)
         self._accuracy: dict[int, MulticlassAccuracy] = {}
 
     def after_val_iter(self, runner: Runner) -> None:

@@ -11,6 +11,7 @@ from hookline.hooks.base import Hook, Priority
 from hookline.lr_chart import draw_lr_curve
 from hookline.optim.fields import group_names, momentum_field
 from hookline.runner import Runner
+from hookline.schedules import WarmUp
 
 
 class LRCurveHook(Hook):
@@ -37,10 +38,12 @@ class LRCurveHook(Hook):
             append(group[key] if index is None else group[key][index])
 
     def after_run(self, runner: Runner) -> None:
+        schedule = runner.schedules.get("lr")
         with replacing(runner.work_dir / "lr_curve.png") as path:
             draw_lr_curve(
                 path,
                 lr=self._lr,
                 momentum=self._momentum,
                 iters_per_epoch=runner.clock.iters_per_epoch,
+                warmup_end=schedule.end if isinstance(schedule, WarmUp) else 0,
             )

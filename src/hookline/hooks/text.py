@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from shutil import get_terminal_size
 from time import perf_counter
 
 from tqdm import tqdm
@@ -51,9 +52,8 @@ class TextHook(Hook):
         self._start, self._first = perf_counter(), runner.iter
         if shows_bar():
             self._next = self._start
-            self._bar = tqdm(
-                total=runner.max_iters, initial=runner.iter, dynamic_ncols=True, leave=False, bar_format="{desc}"
-            )
+            # A pseudo-terminal may have no size, which tqdm takes for no room at all.
+            self._bar = tqdm(total=runner.max_iters, leave=False, ncols=80, nrows=24, bar_format="{bar:20}| {desc}")
 
     def after_train_iter(self, runner: Runner) -> None:
         done = runner.clock.iter + 1
@@ -86,7 +86,6 @@ class TextHook(Hook):
     def _show(self, runner: Runner, done: int) -> None:
         assert self._bar is not None
         self._next = perf_counter() + self.refresh
-        width = 20
-        filled = width * done // runner.max_iters
+        self._bar.ncols = get_terminal_size().columns - 1
         self._bar.n = done
-        self._bar.set_description_str(f"|{'█' * filled}{'·' * (width - filled)}| {self._status(runner, done)}")
+        self._bar.set_description_str(self._status(runner, done))

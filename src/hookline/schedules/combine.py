@@ -86,11 +86,14 @@ class Sequence(Curve):
         return nearest(exact_length(length, clock, by_epoch=False))
 
     def for_group(self, index: int, count: int) -> Curve:
-        other = copy(self)
-        other.parts = [
-            replace(part, curve=_named(f"parts[{k}].curve", partial(part.curve.for_group, index, count)))
+        curves = [
+            _named(f"parts[{k}].curve", partial(part.curve.for_group, index, count))
             for k, part in enumerate(self.parts)
         ]
+        if all(curve is part.curve for curve, part in zip(curves, self.parts, strict=True)):
+            return self
+        other = copy(self)
+        other.parts = [replace(part, curve=curve) for curve, part in zip(curves, self.parts, strict=True)]
         return other
 
     def __call__(self, base_value: float, clock: Clock) -> float:
@@ -120,8 +123,11 @@ class Chain(Curve):
         self.curves = [_named(f"curves[{k}]", partial(c.for_run, clock)) for k, c in enumerate(given.curves)]
 
     def for_group(self, index: int, count: int) -> Curve:
+        curves = [_named(f"curves[{k}]", partial(c.for_group, index, count)) for k, c in enumerate(self.curves)]
+        if all(new is old for new, old in zip(curves, self.curves, strict=True)):
+            return self
         other = copy(self)
-        other.curves = [_named(f"curves[{k}]", partial(c.for_group, index, count)) for k, c in enumerate(self.curves)]
+        other.curves = curves
         return other
 
     def __call__(self, base_value: float, clock: Clock) -> float:

@@ -59,7 +59,10 @@ class Curve(ABC):
         """Set on this copy what follows from the run's length, or raise `ParameterError` with what was `given`."""
 
     def for_group(self, index: int, count: int) -> Curve:
-        """Return the curve of parameter group `index` of `count`; most curves are the same for every group."""
+        """Return the curve of parameter group `index` of `count`: this one itself where it is the same for every group.
+
+        Asked of a curve that is ready for its run.
+        """
         return self
 
     def _total(self, clock: Clock) -> int:

@@ -185,6 +185,8 @@ class OneCycle(_Phases):
         self._set_phases((1, self.div_factor, 1, last) if self.three_phase else (1, self.div_factor, last))
 
     def for_group(self, index: int, count: int) -> Curve:
+        if not isinstance(self.max_value, list):
+            return self
         curve = copy(self)
         curve.max_value = _of_group("max_value", self.max_value, index, count)
         return curve
@@ -234,6 +236,8 @@ class OneCycleInverse(_Phases):
             self._set_phases((high, low, high, high) if self.three_phase else (high, low, high))  # type: ignore[arg-type]
 
     def for_group(self, index: int, count: int) -> Curve:
+        if not isinstance(self.base_value, list) and not isinstance(self.max_value, list):
+            return self
         curve = copy(self)
         curve.base_value = _of_group("base_value", self.base_value, index, count)
         curve.max_value = _of_group("max_value", self.max_value, index, count)

@@ -109,14 +109,19 @@ class WarmUp(Curve):
         schedule._length = length
         schedule._shape = SHAPES[self.warmup]
         schedule._rest = rest
+        # From here on the curve is called with the run's own clock: under shift, never.
+        schedule._alone_from = length if rest is None else total
         return schedule
 
     def for_group(self, index: int, count: int) -> Curve:
-        return self._around(self.curve.for_group(index, count))
+        curve = self.curve.for_group(index, count)
+        return self if curve is self.curve else self._around(curve)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
-        length = self._length
         i = clock.iter
+        if i >= self._alone_from:
+            return self.curve(base_value, clock)
+        length = self._length
         if self._rest is not None:
             clock = self._rest.at(i - length if i > length else 0)
         value = self.curve(base_value, clock)
@@ -134,6 +139,7 @@ class WarmUp(Curve):
     _length: int
     _shape: Callable[[float, float], float]
     _rest: Clock | None
+    _alone_from: int
 
     @property
     def end(self) -> int:

@@ -1,0 +1,89 @@
+"""What many tests share: the command line in this process, small data sets in the formats of the real ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@dataclass
+class Finished:
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+    cwd: Path
+
+    @property
+    def run_dirs(self) -> list[Path]:
+        """The run directories, oldest first; a sweep's by job number."""
+        return sorted((p.parent for p in self.cwd.glob("outputs/**/.hydra")), key=lambda p: (len(p.name), str(p)))
+
+    @property
+    def run_dir(self) -> Path:
+        (only,) = self.run_dirs
+        return only
+
+    @property
+    def result(self) -> dict:
+        return json.loads((self.run_dir / "result.json").read_text())
+
+
+@pytest.fixture
+def train(tmp_path, monkeypatch, capfd):
+    """Return a function that runs `src/train.py` with these arguments, in this process and a folder of its own."""
+    from hookline.app import run_app
+    from hookline.training import train as task
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        status = 0
+        try:
+            run_app(task, "train")
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        out, err = capfd.readouterr()
+        return Finished(status, out, err, tmp_path)
+
+    return run
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write a uint8 array as an IDX file, gzipped if the name ends in .gz."""
+    content = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    """Return a function that writes a small Fashion-MNIST look-alike into a folder."""
+
+    def write(folder: Path = tmp_path / "idx", suffix: str = "", train: int = 40, test: int = 20) -> Path:
+        generator = np.random.default_rng(0)
+        for name, count in (("train", train), ("t10k", test)):
+            write_idx(folder / f"{name}-images-idx3-ubyte{suffix}", generator.integers(0, 256, (count, 28, 28)))
+            write_idx(folder / f"{name}-labels-idx1-ubyte{suffix}", np.arange(count) % 10)
+        return folder
+
+    return write
