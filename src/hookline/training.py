@@ -18,8 +18,10 @@ from hookline.build import build, parameter_error
 from hookline.checks import check_number
 from hookline.errors import ConfigError, ParameterError
 from hookline.hooks.build import build_hooks
+from hookline.hooks.freeze import FreezeHook
 from hookline.models import build_model, check_model
 from hookline.optim.build import build_optimizer, chosen_option
+from hookline.optim.freeze import apply_freeze
 from hookline.optim.table import groups_table
 from hookline.result import device_name, final_line, shown, write_result
 from hookline.runner import Runner
@@ -65,6 +67,9 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
     )
     if cfg.runner.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    freeze = apply_freeze(cfg.get("freeze"), model)
+    if freeze is not None:
+        hooks.append(FreezeHook(freeze))
     loss = build(cfg.loss, "loss")
     check_model(model, loss, images, labels, data.num_classes)
     runner = build(

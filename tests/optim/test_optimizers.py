@@ -126,20 +126,22 @@ def test_fused_is_the_default_where_it_is_valid():
         assert choose_kernel(torch.optim.SGD, given, model.parameters()) == {}, given
     assert choose_kernel(torch.optim.SGD, {}, model_on("meta").parameters()) == {}
     assert choose_kernel(torch.optim.SGD, {}, model_on(dtype=torch.complex64).parameters()) == {}
+    assert choose_kernel(torch.optim.SGD, {"momentum": 0.9, "dampening": 0.1}, model.parameters()) == {}
     assert choose_kernel(torch.optim.RMSprop, {}, model.parameters()) == {}
     assert choose_kernel(timm.optim.Lamb, {}, model.parameters()) == {}
 
 
-def test_fused_steps_equal_the_others_to_rounding():
+def test_fused_steps_equal_the_others_also_when_a_parameter_joins_later():
     weights = []
     for fused in (True, False):
         torch.manual_seed(0)
         model = torch.nn.Linear(20, 20)
         node = {"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9, "fused": fused, "weight_decay": 1e-3}
         optimizer = build_optimizer(node, model)
-        for _ in range(10):
+        for step in range(10):
             optimizer.zero_grad()
-            model(torch.ones(3, 20)).square().sum().backward()
+            model.bias.requires_grad_(step >= 5)
+            model(torch.ones(3, 20)).square().mean().backward()
             optimizer.step()
-        weights.append(model.weight.detach())
+        weights.append(torch.cat([model.weight.detach().flatten(), model.bias.detach()]))
     torch.testing.assert_close(*weights)

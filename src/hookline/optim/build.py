@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from hookline.build import build, locate, parameter_error, to_plain
 from hookline.checks import check_choice, check_number
 from hookline.errors import ConfigError, ParameterError
-from hookline.optim.kernels import choose_kernel
+from hookline.optim.kernels import choose_kernel, start_momentum
 
 KEY = "optimizer"
 
@@ -74,6 +74,7 @@ def build_optimizer(
     optimizer = build(plain, KEY, params=groups)
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"{KEY}._target_={plain['_target_']}: must build a torch.optim.Optimizer")
+    start_momentum(optimizer)
     return optimizer
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 
 def choose_kernel(
@@ -22,6 +23,8 @@ def choose_kernel(
     """
     if "fused" not in inspect.signature(target).parameters:
         return {}
+    if target is torch.optim.SGD and arguments.get("momentum") and arguments.get("dampening"):
+        return {}  # see start_momentum
     if any(arguments.get(name) is not None for name in ("fused", "foreach")) or arguments.get("differentiable"):
         return {}
     fits = all(
@@ -32,3 +35,17 @@ def choose_kernel(
         for p in parameters
     )
     return {"fused": True} if fits else {}
+
+
+def start_momentum(optimizer: Optimizer) -> None:
+    """Give fused SGD its momentum buffers at once, as zeros.
+
+    It cannot step over some parameters that have one and others that do not yet, such as those set free later on. The
+    first step's momentum is the gradient either way, if it is not dampened.
+    """
+    if type(optimizer) is not torch.optim.SGD:
+        return
+    for group in optimizer.param_groups:
+        if group["fused"] and group["momentum"] and not group["dampening"]:
+            for p in group["params"]:
+                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p, memory_format=torch.preserve_format)

@@ -205,6 +205,7 @@ class Runner:
     def val_epoch(self) -> None:
         """Run the model over the whole validation set, in eval mode."""
         mode, was_training = self.mode, self.model.training
+        resting = [m for m in self.model.modules() if not m.training]
         self.mode = "val"
         self.model.eval()
         self.call("before_val_epoch")
@@ -220,6 +221,8 @@ class Runner:
         self.call("after_val_epoch")
         self.mode = mode
         self.model.train(was_training)
+        for module in resting:  # such as frozen batch norms
+            module.training = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the run as tensors, numbers, strings, lists and dicts."""
