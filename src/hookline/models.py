@@ -72,8 +72,8 @@ def torchvision_model(name: str, *, num_classes: int, in_chans: int = 3, weights
     return model
 
 
-def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise `ConfigError` unless the model maps these images to at least `num_classes` logits each, with a loss."""
+def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> int:
+    """Return how many logits the model gives; raise `ConfigError` unless they are enough, and have a loss."""
     shape = "x".join(str(n) for n in images.shape[1:])
     name = type(model).__name__
     was_training = model.training
@@ -95,6 +95,7 @@ def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tenso
         loss(logits, labels)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
+    return logits.shape[1]
 
 
 def _takes_checkpoint(target: Any) -> bool:
