@@ -24,7 +24,8 @@ RUN = Clock.for_run(25, max_epochs=20)
 def draw(picture: Path, overrides: list[str]) -> None:
     """Draw what `overrides` make of a run of 20 epochs from a learning rate of 0.1 and a momentum of 0.9."""
     cfg = compose("plot_lr", overrides)
-    preview = compute(cfg.lr_schedule, RUN, [0.1], momentum_schedule=cfg.momentum_schedule, base_momentum=[0.9])
+    momentum = [0.9] if cfg.momentum_schedule.get("_target_") else []
+    preview = compute(cfg.lr_schedule, RUN, [0.1], momentum_schedule=cfg.momentum_schedule, base_momentum=momentum)
     draw_lr_curve(
         picture,
         lr=preview.lr,

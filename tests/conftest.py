@@ -8,12 +8,17 @@ import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
+
+from hookline import resolvers
 
 ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
 
 
 def pytest_collection_modifyitems(items):
@@ -35,7 +40,7 @@ class Finished:
     @property
     def run_dirs(self) -> list[Path]:
         """The run directories, oldest first; a sweep's by job number."""
-        return sorted((p.parent for p in self.cwd.glob("outputs/**/.hydra")), key=lambda p: (len(p.name), str(p)))
+        return sorted((p.parent for p in self.cwd.glob("outputs/**/train.log")), key=lambda p: (len(p.name), str(p)))
 
     @property
     def run_dir(self) -> Path:
@@ -48,24 +53,31 @@ class Finished:
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch, capfd):
-    """Return a function that runs `src/train.py` with these arguments, in this process and a folder of its own."""
+def run_task(tmp_path, monkeypatch, capfd):
+    """Return a function that runs an app's task with these arguments, in this process and a folder of its own."""
     from hookline.app import run_app
-    from hookline.training import train as task
 
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> Finished:
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    def run(task, config_name: str, *arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", [f"{config_name}.py", *arguments])
         status = 0
         try:
-            run_app(task, "train")
+            run_app(task, config_name)
         except SystemExit as exit_:
             status = int(exit_.code or 0)
         out, err = capfd.readouterr()
         return Finished(status, out, err, tmp_path)
 
     return run
+
+
+@pytest.fixture
+def train(run_task):
+    """Return a function that runs `src/train.py` with these arguments."""
+    from hookline.training import train as task
+
+    return lambda *arguments: run_task(task, "train", *arguments)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -87,3 +99,31 @@ def idx_folder(tmp_path):
         return folder
 
     return write
+
+
+def _compose(file: Path) -> DictConfig:
+    # Hydra's compose, as far as these files use it: it takes 30 ms a file, and tests ask for hundreds.
+    node = OmegaConf.load(file)
+    assert isinstance(node, DictConfig)
+    names = [name.removesuffix("@_here_") for name in node.pop("defaults", [])]
+    bases = [file.parent / name if not name.startswith("/") else CONF / name[1:] for name in names]
+    return _merged(*[_compose(base.with_suffix(".yaml")) for base in bases], node)
+
+
+def _merged(*nodes: Any) -> DictConfig:
+    merged = OmegaConf.merge(*nodes)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+@pytest.fixture
+def option():
+    """Return a function: the node of a group's option, with the given keys replaced."""
+    resolvers.register()
+
+    def load(group: str, name: str, **overrides: object) -> DictConfig:
+        node = _compose(CONF / group / f"{name}.yaml")
+        assert set(overrides) <= set(node), f"{group}/{name}.yaml lacks {set(overrides) - set(node)}"
+        return _merged(node, overrides)
+
+    return load

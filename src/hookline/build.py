@@ -11,12 +11,13 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.errors import ConfigError, ParameterError, did_you_mean
@@ -80,11 +81,10 @@ def locate(path: object, key: str) -> Callable[..., Any]:
     if not isinstance(path, str) or not path:
         raise ConfigError(f"{key}._target_={_shown(path)}: must be the dotted path of a class or function")
     try:
-        target = get_object(path)
+        target = resolve_name(path)
     except Exception as error:  # whatever importing that module raises
-        reason = error.__cause__ or error
         raise ConfigError(
-            f"{key}._target_={path}: cannot be imported ({type(reason).__name__}: {reason}){_near_target(path)}"
+            f"{key}._target_={path}: cannot be imported ({type(error).__name__}: {error}){_near_target(path)}"
         ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: is a {type(target).__name__}, not a class or function")
@@ -94,7 +94,7 @@ def locate(path: object, key: str) -> Callable[..., Any]:
 def _near_target(path: str) -> str:
     module, _, name = path.rpartition(".")
     try:
-        return did_you_mean(name, dir(get_object(module)))
+        return did_you_mean(name, dir(resolve_name(module)))
     except Exception:  # there is no such module either
         return ""
 

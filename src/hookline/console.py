@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -27,3 +28,8 @@ def shows_bar() -> bool:
 def clock_time(seconds: float) -> str:
     """Return `h:mm:ss` or `m:ss`."""
     return tqdm.format_interval(seconds)
+
+
+def shown(path: Path) -> str:
+    """Return the path as a person would type it: relative to the current folder if it lies below."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -84,10 +84,10 @@ def draw_lr_curve(
             _draw_panel(ax, series, iters_per_epoch, warmup_end, styles)
             _set_scale(ax, series, from_zero=ax is axes[0])
             ax.set_ylabel(label)
+            ax.yaxis.set_major_formatter("{x:.6g}")
         epochs = axes[0].get_xlim()[1]
         if isinstance(warmup_end, int) and 0 < warmup_end < epochs * iters_per_epoch:
             _mark_warmup(axes[0], warmup_end / iters_per_epoch, epochs)
-            ax.yaxis.set_major_formatter("{x:.6g}")
         axes[-1].set_xlabel("epoch")
         axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=epochs >= 4))
         top = axes[0].secondary_xaxis("top", functions=(lambda x: x * iters_per_epoch, lambda x: x / iters_per_epoch))

@@ -93,11 +93,19 @@ def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
         if cfg.get(key) is None:
             raise ConfigError(f"{key}: is missing; choose an option with {key}=NAME")
     base_lr = base_values(cfg)
-    momentum = cfg.get("momentum_schedule")
-    base_momentum: list[float] = []
-    if momentum is not None and momentum.get("_target_") is not None:
-        base_momentum = [momentum_of(cfg.optimizer)] * len(base_lr)
-    return compute(cfg.lr_schedule, clock, base_lr, momentum_schedule=momentum, base_momentum=base_momentum)
+    momentum = momentum_of(cfg.optimizer)
+    if momentum is None and cfg.momentum_schedule.get("_target_") is not None:
+        raise ConfigError(
+            f"momentum_schedule: optimizer {cfg.optimizer.get('_target_')} is given neither momentum nor betas; "
+            "choose momentum_schedule=none"
+        )
+    return compute(
+        cfg.lr_schedule,
+        clock,
+        base_lr,
+        momentum_schedule=cfg.momentum_schedule,
+        base_momentum=[] if momentum is None else [momentum] * len(base_lr),
+    )
 
 
 def base_values(cfg: DictConfig) -> list[float]:
@@ -113,16 +121,13 @@ def base_values(cfg: DictConfig) -> list[float]:
     return values
 
 
-def momentum_of(optimizer: Mapping[str, Any]) -> float:
-    """Return the momentum that the optimizer's node gives it: `momentum`, or the first of `betas`."""
+def momentum_of(optimizer: Mapping[str, Any]) -> float | None:
+    """Return the momentum that the optimizer's node gives it: `momentum`, or the first of `betas`, or None."""
     if optimizer.get("momentum") is not None:
         return float(optimizer["momentum"])
     if optimizer.get("betas") is not None:
         return float(optimizer["betas"][0])
-    raise ConfigError(
-        f"momentum_schedule: optimizer {optimizer.get('_target_')} is given neither momentum nor betas; "
-        "choose momentum_schedule=none"
-    )
+    return None
 
 
 def compared(cfg: DictConfig) -> dict[str, DictConfig]:

@@ -19,6 +19,19 @@ from hookline.files import replacing
 from hookline.schedules import Clock, Curve, WarmUp
 from hookline.schedules.build import build_schedule, for_groups
 
+
+class _NeverBetter(dict[str, float]):
+    """An epoch's numbers in which every metric is there and none improves: what a preview shows to `Plateau`."""
+
+    def __missing__(self, name: str) -> float:
+        return 0.0
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+NEVER_BETTER = _NeverBetter()
+
 # TensorBoard itself keeps 1,000 points of a curve; the peaks of more are kept by choosing, not by chance.
 TENSORBOARD_POINTS = 2000
 
@@ -30,7 +43,7 @@ class Preview:
     Attributes:
         clock: the start of the run.
         lr: the learning rate of every parameter group, by column name (`lr_0`, `lr_1`, ...).
-        momentum: the momentum of every group (`momentum_0`, ...); empty when nothing schedules it.
+        momentum: the momentum of every group (`momentum_0`, ...); empty for an optimizer without.
         warmup_end: the first iteration after the learning rate's warm-up; 0 for none.
     """
 
@@ -59,8 +72,8 @@ def compute(
         lr_schedule: the config node of the learning rate's schedule.
         clock: the start of the run, which says how long it is.
         base_lr: the base learning rate of every parameter group.
-        momentum_schedule: the config node of the momentum's; none, or one without `_target_`, leaves it out.
-        base_momentum: the base momentum of every group.
+        momentum_schedule: the config node of the momentum's; none, or one without `_target_`, keeps it constant.
+        base_momentum: the base momentum of every group; empty for an optimizer without.
     """
     schedule = build_schedule(lr_schedule, "lr_schedule", clock)
     preview = Preview(
@@ -71,6 +84,8 @@ def compute(
     if momentum_schedule is not None and momentum_schedule.get("_target_") is not None:
         momentum = build_schedule(momentum_schedule, "momentum_schedule", clock, "momentum")
         preview.momentum = _series(momentum, "momentum", clock, base_momentum)
+    else:
+        preview.momentum = {f"momentum_{index}": [base] * clock.max_iters for index, base in enumerate(base_momentum)}
     return preview
 
 
@@ -81,6 +96,7 @@ def values(curve: Curve, base_value: float, clock: Clock) -> list[float]:
     found = []
     for epoch in range(clock.max_epochs):
         moving.epoch = epoch
+        curve.observe([NEVER_BETTER] * epoch)
         first = epoch * clock.iters_per_epoch
         for moving.iter in range(first, min(first + clock.iters_per_epoch, clock.max_iters)):
             found.append(curve(base_value, moving))

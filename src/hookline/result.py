@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hookline.console import shown
 from hookline.files import replacing
 from hookline.runner import Runner
 
@@ -48,11 +49,6 @@ def final_line(runner: Runner, seconds: float) -> str:
         f"done: {reached} after {runner.epoch} epoch{'s' * (runner.epoch != 1)} ({runner.iter} iterations,"
         f" {seconds:.1f} s): {shown(runner.work_dir)}"
     )
-
-
-def shown(path: Path) -> str:
-    """Return the path as a person would type it: relative to the current folder if it lies below."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def device_name(runner: Runner) -> str:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.build import build, parameter_error
 from hookline.checks import check_number
+from hookline.console import shown
 from hookline.errors import ConfigError, ParameterError
 from hookline.hooks.build import build_hooks
 from hookline.hooks.freeze import FreezeHook
@@ -25,12 +26,15 @@ from hookline.models import build_model, check_model
 from hookline.optim.build import build_optimizer, chosen_option, lr_scale
 from hookline.optim.freeze import apply_freeze
 from hookline.optim.table import groups_table
-from hookline.result import device_name, final_line, shown, write_result
+from hookline.result import device_name, final_line, write_result
 from hookline.runner import Runner
 from hookline.runner.device import resolve_device
 from hookline.schedules.build import build_schedule
 
 log = logging.getLogger(__name__)
+
+# The parameter-group fields that a schedule can drive; the schedule of each is its own config group.
+SCHEDULED = ("lr", "momentum", "weight_decay")
 
 
 def train(cfg: DictConfig) -> float:
@@ -88,7 +92,10 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
         work_dir=work_dir,
         config=OmegaConf.to_yaml(cfg, resolve=True),
     )
-    runner.schedules["lr"] = build_schedule(cfg.lr_schedule, "lr_schedule", runner.clock, "lr")
+    for field in SCHEDULED:
+        node = cfg.get(f"{field}_schedule")
+        if node is not None and node.get("_target_", "missing") is not None:
+            runner.schedules[field] = build_schedule(node, f"{field}_schedule", runner.clock, field)
     runner.register_hooks(hooks)
     return runner
 

@@ -21,8 +21,8 @@ class TensorBoardHook(Hook):
 
     At the first iteration, every `interval`-th and the last: `learning_rate/<group>` and `momentum/<group>` as this
     iteration's update used them; as means since the last time `train/loss` and what else is measured under `train/`,
-    `time/iter` and `time/data` (seconds); and `throughput/images_per_second`. After each evaluation, at the epoch's last
-    iteration: `val/...`.
+    `time/iter` and `time/data` (seconds); and `throughput/images_per_second`. After each evaluation, at the epoch's
+    last iteration: `val/...`.
 
     Args:
         interval: iterations from one point to the next; 1 writes all.

@@ -24,21 +24,22 @@ class MetricBuffer:
         self.latest: dict[str, float] = {}
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: defaultdict[str, int] = defaultdict(int)
-        self._pending: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self._pending: dict[str, list[Tensor]] = {}
         self._tallies: set[str] = set()
 
     def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
         self._counts[name] += count
-        if isinstance(value, Tensor):
-            if not value.is_cpu:
-                pending = self._pending[name]
-                pending.append(value.detach() * count)
-                if len(pending) == self.FOLD:
-                    self._pending[name] = [torch.stack(pending).double().sum()]
-                return
-            value = value.item()
-        self._sums[name] += value * count
+        # Called several times an iteration, mostly with a float: asked for first, as the check against Tensor is slow.
+        if type(value) is float or not isinstance(value, Tensor):
+            self._sums[name] += value * count
+        elif value.is_cpu:
+            self._sums[name] += value.item() * count
+        else:
+            pending = self._pending.setdefault(name, [])
+            pending.append(value.detach() * count)
+            if len(pending) == self.FOLD:
+                self._pending[name] = [torch.stack(pending).double().sum()]
 
     def tally(self, name: str, value: float | Tensor) -> None:
         """Add to a number that is a sum by nature, such as how often something happened."""
@@ -55,7 +56,7 @@ class MetricBuffer:
 
     def total(self, name: str) -> tuple[float, int]:
         """Return the sum and the count since the run's start; waits for the device."""
-        if self._pending[name]:
+        if name in self._pending:
             self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
         return self._sums[name], self._counts[name]
 

@@ -243,6 +243,21 @@ class Runner:
             "hooks": {type(h).__name__: state for h in self.hooks if (state := h.state_dict())},
         }
 
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave at the end of an epoch; call it after the hooks are registered, before `run`.
+
+        The run that follows is the one that would have followed there: every epoch's randomness is a function of the
+        seed and the epoch, and every schedule one of the clock.
+        """
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.clock.epoch, self.clock.iter = state["epoch"], state["iter"]
+        self.history[:] = [dict(row) for row in state["history"]]
+        self.best = dict(state["best"])
+        for hook in self.hooks:
+            hook.load_state_dict(state["hooks"].get(type(hook).__name__, {}))
+
 
 def set_epoch(loader: Loader, epoch: int) -> None:
     """Tell the loader, or its sampler, which epoch comes, if it wants to know."""

@@ -7,6 +7,7 @@ from hookline.schedules.curve import Curve
 from hookline.schedules.curves import Cosine, Exp, Fixed, Inv, Linear, Poly, Step
 from hookline.schedules.cycles import Cyclic, OneCycle, OneCycleInverse
 from hookline.schedules.decays import Rex, Tanh, Wsd
+from hookline.schedules.plateau import Plateau
 from hookline.schedules.warmup import WarmUp
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Linear",
     "OneCycle",
     "OneCycleInverse",
+    "Plateau",
     "Poly",
     "Rex",
     "Sequence",

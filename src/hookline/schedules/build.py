@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pkgutil import resolve_name
 from typing import Any
 
 from hookline.build import build, parameter_error, to_plain
@@ -54,10 +55,22 @@ def for_groups(schedule: Curve, key: str, count: int, quantity: str = "lr") -> l
 
 
 def _generic(value: Any, quantity: str) -> Any:
-    """Return the node with the quantity's name replaced by `value` in its keys, those of nested curves included."""
+    """Return the node with the quantity's name replaced by `value` in the keys of curves, nested ones included."""
     if isinstance(value, Mapping):
-        return {name.replace(f"_{quantity}", "_value"): _generic(child, quantity) for name, child in value.items()}
+        own = _parameters_of(value.get("_target_"))
+        renamed = {}
+        for name, child in value.items():
+            generic = name.replace(f"_{quantity}", "_value")
+            renamed[generic if generic in own else name] = _generic(child, quantity)
+        return renamed
     return [_generic(child, quantity) for child in value] if isinstance(value, list) else value
+
+
+def _parameters_of(target: object) -> Collection[str]:
+    try:
+        return inspect.signature(resolve_name(target)).parameters if isinstance(target, str) else ()
+    except Exception:  # none that can be imported: `build` will say so
+        return ()
 
 
 def _in_words_of(quantity: str, error: ConfigError) -> ConfigError:

@@ -96,6 +96,10 @@ class Sequence(Curve):
         other.parts = [replace(part, curve=curve) for curve, part in zip(curves, self.parts, strict=True)]
         return other
 
+    def observe(self, history: SequenceOf[Mapping[str, float]]) -> None:
+        for part in self.parts:
+            part.curve.observe(history)
+
     def __call__(self, base_value: float, clock: Clock) -> float:
         i = clock.iter
         k = bisect_right(self._ends, i)
@@ -129,6 +133,10 @@ class Chain(Curve):
         other = copy(self)
         other.curves = curves
         return other
+
+    def observe(self, history: SequenceOf[Mapping[str, float]]) -> None:
+        for curve in self.curves:
+            curve.observe(history)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         value = self.curves[0](base_value, clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 
 from hookline.checks import check_bool, check_choice, check_number
@@ -112,6 +112,9 @@ class WarmUp(Curve):
         # From here on the curve is called with the run's own clock: under shift, never.
         schedule._alone_from = length if rest is None else total
         return schedule
+
+    def observe(self, history: Sequence[Mapping[str, float]]) -> None:
+        self.curve.observe(history)
 
     def for_group(self, index: int, count: int) -> Curve:
         curve = self.curve.for_group(index, count)

@@ -1,0 +1,195 @@
+"""What the benchmarks share: passes that time themselves, rounds, quartiles, tables, and hookline's side of a race."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from hookline.hooks.build import build_hooks
+from hookline.runner import Runner
+from hookline.schedules import Cosine
+
+DEFAULT_HOOKS = Path(__file__).resolve().parents[2] / "conf" / "hooks" / "default.yaml"
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+class TimedPass:
+    """One pass over batches that notes the time when a loop asks for them.
+
+    Whoever loops over it, be it three lines or a framework, is timed alike: from asking for batch `skip` to asking
+    for the one `timed` batches later. What happens before the pass, in its first `skip` iterations and after it is not
+    in that time.
+
+    Args:
+        batches: at least `skip + timed + 1` of them, as the last one is there only to be asked for.
+        timed: iterations to time.
+        skip: iterations before those.
+        clock: returns seconds.
+        finish: called before the clock is read; waits for the device if there is one.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        *,
+        timed: int,
+        skip: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+        finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.batches = batches
+        self.timed = timed
+        self.skip = skip
+        self.clock = clock
+        self.finish = finish
+
+    def __len__(self) -> int:
+        return self.skip + self.timed + 1
+
+    def __iter__(self) -> Iterator[Any]:
+        supply = iter(self.batches)
+        yield from islice(supply, self.skip)
+        self.finish()
+        self._start = self.clock()
+        yield from islice(supply, self.timed)
+        self.finish()
+        self._stop = self.clock()
+        yield next(supply)
+
+    @property
+    def seconds(self) -> float:
+        """The time of the `timed` iterations."""
+        return self._stop - self._start
+
+
+def train_with_hookline(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: TimedPass,
+    val_batches: Sequence[Any],
+    folder: Path,
+    **changes: Mapping[str, Any],
+) -> None:
+    """Train one epoch with hookline's runner, the hooks of `conf/hooks/default.yaml` and cosine LR each iteration.
+
+    Args:
+        changes: by the name of a hook, what differs from the default.
+    """
+    runner = Runner(
+        model=model,
+        data=SimpleNamespace(train_loader=batches, val_loader=val_batches),
+        loss=cross_entropy,
+        optimizer=optimizer,
+        device=str(next(model.parameters()).device),
+        max_epochs=1,
+        work_dir=folder,
+    )
+    runner.schedules["lr"] = Cosine(min_value=0.0, by_epoch=False).for_run(runner.clock)
+    hooks = OmegaConf.merge(OmegaConf.load(DEFAULT_HOOKS), changes)
+    runner.register_hooks(build_hooks(hooks))  # type: ignore[arg-type]
+    # The lines that a run shows go to its log file, as in a run.
+    log = logging.getLogger("hookline")
+    handler = logging.FileHandler(folder / "train.log")
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    try:
+        runner.run()
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+class Spread(NamedTuple):
+    """The middle of a few numbers and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the median and the quartiles."""
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    low, _, high = statistics.quantiles(values, method="inclusive")
+    return Spread(statistics.median(values), low, high)
+
+
+def interleave(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return what every contestant measures in every round, a first round not counted.
+
+    A round calls each of them once, in turn forwards and backwards: what slows the machine down for a while hits all
+    of them, so compare numbers of the same round.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name in list(contestants)[:: 1 if number % 2 else -1]:
+            value = contestants[name]()
+            if number:
+                measured[name].append(value)
+    return measured
+
+
+def machine() -> dict[str, Any]:
+    """Return what the numbers depend on: processor, cores, load, threads and versions."""
+    model = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        model = next((s.partition(":")[2].strip() for s in cpuinfo.read_text().splitlines() if "model name" in s), "")
+    return {
+        "processor": model or platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """Return one line about the machine. Its load was taken before the start: 0 on an idle machine."""
+    return (
+        f"{found['processor']}, {found['cores']} cores, load {found['load']} at the start; "
+        f"{found['threads']} thread(s), torch {found['torch']}, Python {found['python']}"
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return an aligned table, the first column to the left and the others to the right."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(line, widths)))  # noqa: B905
+        for line in lines
+    )
+
+
+def report(title: str, found: Mapping[str, Any], text: str, numbers: Mapping[str, Any], path: Path | None) -> None:
+    """Print the table below its title and the machine's line; with a path, write the numbers there as JSON."""
+    print(f"{title}\n{describe(found)}\n\n{text}")
+    if path is not None:
+        path.write_text(json.dumps({"machine": found, **numbers}, indent=2) + "\n")
+
+
+def positive(text: str) -> int:
+    """Return an integer above 0, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value

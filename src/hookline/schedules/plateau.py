@@ -1,0 +1,91 @@
+"""Reduce when a metric stops improving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hookline.checks import check_choice, check_number
+from hookline.errors import ParameterError
+from hookline.schedules.clock import Clock
+from hookline.schedules.curve import Curve
+
+
+class Plateau(Curve):
+    """Multiply by `factor` whenever a metric has not improved for a while: `max(min_value, b factor^k)`.
+
+    An evaluation is better than the best before if it beats it by the share `threshold`:
+    `x < best (1 - threshold)` with `mode=min`, `x > best (1 + threshold)` with `mode=max` (for a negative best the
+    share is taken of its size). When more than `patience` evaluations in a row were not better, `k` goes up by one,
+    and the next `cooldown` evaluations are not counted.
+
+    `k` follows from the metric's history alone, which the checkpoint holds: a resumed run goes on as if it had never
+    stopped. It changes between epochs only. Source: `torch.optim.lr_scheduler.ReduceLROnPlateau` with
+    `threshold_mode="rel"`.
+
+    Args:
+        monitor: the metric: a column of `metrics.csv`.
+        mode: `min` or `max`: which way is better.
+        factor: the factor of one reduction, in (0, 1).
+        patience: evaluations without improvement that are put up with.
+        threshold: the share by which an improvement must beat the best.
+        cooldown: evaluations after a reduction that are not counted.
+        min_value: a floor.
+    """
+
+    def __init__(
+        self,
+        *,
+        monitor: str = "val/loss",
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 5,
+        threshold: float = 1e-4,
+        cooldown: int = 0,
+        min_value: float = 0.0,
+    ) -> None:
+        super().__init__(by_epoch=True)
+        check_choice("mode", mode, ["min", "max"])
+        check_number("factor", factor, gt=0, lt=1)
+        check_number("patience", patience, ge=0, integer=True)
+        check_number("threshold", threshold, ge=0)
+        check_number("cooldown", cooldown, ge=0, integer=True)
+        check_number("min_value", min_value, ge=0)
+        self.monitor = monitor
+        self.mode = mode
+        self.factor = factor
+        self.patience = patience
+        self.threshold = threshold
+        self.cooldown = cooldown
+        self.min_value = min_value
+        self.reductions = 0
+
+    def observe(self, history: Sequence[Mapping[str, float]]) -> None:
+        found = [row[self.monitor] for row in history if self.monitor in row]
+        evaluated = [row for row in history if any(name.startswith("val/") for name in row)]
+        if evaluated and not found:
+            known = ", ".join(evaluated[-1])
+            raise ParameterError("monitor", self.monitor, f"one of the run's numbers: {known}")
+        self.reductions = self.count(found)
+
+    def count(self, values: Sequence[float]) -> int:
+        """Return the number of reductions after evaluations that gave these values."""
+        best, bad, resting, reductions = None, 0, 0, 0
+        for value in values:
+            if best is None or self._better(value, best):
+                best, bad = value, 0
+            else:
+                bad += 1
+            if resting > 0:
+                resting -= 1
+                bad = 0
+            if bad > self.patience:
+                reductions += 1
+                resting, bad = self.cooldown, 0
+        return reductions
+
+    def _better(self, value: float, best: float) -> bool:
+        margin = abs(best) * self.threshold
+        return value < best - margin if self.mode == "min" else value > best + margin
+
+    def __call__(self, base_value: float, clock: Clock) -> float:
+        return max(base_value * self.factor**self.reductions, min(self.min_value, base_value))

@@ -1,0 +1,76 @@
+"""Every benchmark runs and prints its table; how fast things are is not tested."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hookline.data.fashion_mnist import DEBIAN
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
+needs_fashion_mnist = pytest.mark.skipif(not DEBIAN.is_dir(), reason=f"needs the files of Fashion-MNIST in {DEBIAN}")
+
+
+def run(tmp_path: Path, name: str, *arguments: str) -> tuple[str, dict]:
+    """Return what a script printed, and the numbers that it wrote."""
+    file = tmp_path / "numbers.json"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / name), *arguments, "--json", str(file)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(file.read_text())
+
+
+def test_engine(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "engine.py", "--rounds", "2", "--iterations", "20", "--only")
+    assert "over bare" in printed
+    assert list(numbers["engines"]) == ["bare", "hookline"]
+    assert numbers["engines"]["hookline"]["us_per_iteration"]["median"] > 0
+
+
+def test_engine_leaves_out_what_is_not_installed_and_says_so(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "engine.py", "--rounds", "1", "--iterations", "20")
+    for name in ("mmengine", "lightning", "ignite"):
+        assert (name in numbers["engines"]) != (f"{name}: left out" in printed)
+
+
+@needs_fashion_mnist
+def test_data(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "data.py", "--rounds", "1", "--images", "128")
+    assert "images/s" in printed
+    assert numbers["ratio"]["median"] > 0
+
+
+@needs_fashion_mnist
+def test_train(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "train.py", "--model", "test_resnet", "--batches", "2", "--rounds", "1")
+    assert "ratio" in printed
+    assert numbers["models"]["test_resnet"]["batches"] == 2
+
+
+@pytest.mark.parametrize("name", ["data.py", "train.py"])
+def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / name), "--root", str(tmp_path / "none")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "there is no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["engine.py", "data.py", "train.py"])
+def test_help_says_what_is_measured(name: str) -> None:
+    done = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=True)
+    assert "--rounds" in done.stdout
+    assert "in rounds that take turns" in done.stdout or "take turns in one process" in done.stdout

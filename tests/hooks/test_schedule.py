@@ -1,0 +1,278 @@
+"""Schedules in training: the reference curves through the runner, every field, and resuming."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tests.toy import toy_runner
+from torch import nn
+
+from hookline.data import TensorLoader
+from hookline.errors import ConfigError
+from hookline.hooks import Hook
+from hookline.hooks.evaluation import EvaluationHook
+from hookline.hooks.optimizer import OptimizerHook
+from hookline.hooks.schedule import ScheduleHook
+from hookline.hooks.train_metrics import TrainMetricsHook
+from hookline.optim.fields import momentum_of
+from hookline.runner import Runner
+from hookline.schedules import Clock, Fixed, Linear, OneCycle, Plateau, WarmUp
+from hookline.schedules.build import build_schedule
+
+CASES = json.loads((Path(__file__).parents[1] / "golden" / "curves.json").read_text())
+
+
+class Notebook(Hook):
+    def __init__(self):
+        self.rows = []
+
+    def after_train_iter(self, runner):
+        groups = runner.optimizer.param_groups
+        readers = (lambda g: g["lr"], momentum_of, lambda g: g["weight_decay"])
+        self.rows.append(tuple([read(group) for group in groups] for read in readers))
+
+
+def runner_with_groups(base_lr, optimizer, iters_per_epoch, max_epochs, *hooks, weight_decay=None) -> Runner:
+    """Return a runner over one-sample batches whose optimizer has a group for each base LR."""
+    model = nn.Sequential(nn.Flatten(), *[nn.Linear(4, 4) for _ in base_lr])
+    decays = weight_decay or [0.0] * len(base_lr)
+    groups = [
+        {"params": layer.parameters(), "lr": lr, "weight_decay": decay}
+        for layer, lr, decay in zip(list(model)[1:], base_lr, decays, strict=True)
+    ]
+    images = torch.zeros(iters_per_epoch, 1, 2, 2)
+    loader = TensorLoader(images, torch.zeros(iters_per_epoch, dtype=torch.long), batch_size=1)
+    runner = Runner(
+        model=model,
+        data=SimpleNamespace(train_loader=loader, val_loader=loader),
+        loss=nn.CrossEntropyLoss(),
+        optimizer=optimizer(groups),
+        device="cpu",
+        max_epochs=max_epochs,
+    )
+    runner.register_hooks(hooks)
+    return runner
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
+def test_reference_curves_through_the_runner(case, option):
+    if case.get("optimizer") == "adamw":
+        beta = case.get("betas", [0.9, 0.999])
+        make = lambda groups: torch.optim.AdamW(groups, betas=tuple(beta))  # noqa: E731
+    else:
+        make = lambda groups: torch.optim.SGD(groups, momentum=case.get("momentum", 0.9))  # noqa: E731
+    notes = Notebook()
+    runner = runner_with_groups(
+        case["base_lr"], make, case["iters_per_epoch"], case["max_epochs"], ScheduleHook(), OptimizerHook(), notes
+    )
+    for field in ("lr", "momentum"):
+        parameters = dict(case.get(f"{field}_schedule") or {})
+        if parameters:
+            node = option(f"{field}_schedule", parameters.pop("name"), **parameters)
+            runner.schedules[field] = build_schedule(node, f"{field}_schedule", runner.clock, field)
+    runner.run()
+    assert [lr for lr, _, _ in notes.rows] == [pytest.approx(row, rel=1e-12, abs=0) for row in case["expected_lr"]]
+    expected = [pytest.approx(row, rel=1e-12, abs=0) for row in case["expected_momentum"]]
+    assert [momentum for _, momentum, _ in notes.rows] == expected
+
+
+def test_momentum_of_the_adam_family_is_the_first_beta():
+    notes = Notebook()
+    make = lambda groups: torch.optim.AdamW(groups, betas=(0.8, 0.95))  # noqa: E731
+    runner = runner_with_groups([0.1], make, 4, 1, ScheduleHook(), OptimizerHook(), notes)
+    runner.schedules["momentum"] = Linear(min_value=0.4, by_epoch=False).for_run(runner.clock)
+    runner.run()
+    assert [m for _, (m,), _ in notes.rows] == pytest.approx([0.8, 0.7, 0.6, 0.5])
+    assert runner.optimizer.param_groups[0]["betas"][1] == 0.95
+
+
+def test_momentum_needs_an_optimizer_that_has_it():
+    runner = runner_with_groups([0.1], torch.optim.Adagrad, 2, 1, ScheduleHook())
+    runner.schedules["momentum"] = Fixed()
+    with pytest.raises(ConfigError, match="momentum_schedule: Adagrad has neither momentum nor betas"):
+        runner.run()
+
+
+def test_weight_decay_of_zero_stays_zero():
+    notes = Notebook()
+    hooks = (ScheduleHook(), OptimizerHook(), notes)
+    runner = runner_with_groups([0.1, 0.1], torch.optim.SGD, 4, 1, *hooks, weight_decay=[0.2, 0.0])
+    runner.schedules["weight_decay"] = Linear(min_value=0.1, by_epoch=False).for_run(runner.clock)
+    runner.run()
+    assert [w for _, _, (w, _) in notes.rows] == pytest.approx([0.2, 0.175, 0.15, 0.125])
+    assert {w for _, _, (_, w) in notes.rows} == {0.0}
+
+
+def test_a_list_of_the_wrong_length_names_the_key():
+    runner = runner_with_groups([0.1, 0.1], torch.optim.SGD, 4, 1, ScheduleHook())
+    runner.schedules["lr"] = OneCycle(max_value=[0.1, 0.2, 0.3]).for_run(runner.clock)
+    with pytest.raises(ConfigError, match=r"lr_schedule\.max_lr"):
+        runner.run()
+
+
+PLATEAUS = [
+    # parameters, values, reductions after them
+    ({"patience": 2}, [5, 4, 3], 0),
+    ({"patience": 2}, [3, 3, 3], 0),
+    ({"patience": 2}, [3, 3, 3, 3], 1),
+    ({"patience": 0}, [3, 3, 3, 3], 3),
+    ({"patience": 1}, [3, 4, 2, 4, 5], 1),
+    ({"patience": 0, "cooldown": 2}, [3, 3, 3, 3, 3], 2),
+    ({"patience": 0, "threshold": 0.5}, [4, 3, 1.9], 1),
+    ({"patience": 0, "mode": "max", "threshold": 0.1}, [10, 10.5, 12], 1),
+]
+
+
+@pytest.mark.parametrize(("parameters", "values", "reductions"), PLATEAUS)
+def test_plateau_counts_as_torch_does(parameters, values, reductions):
+    assert Plateau(**parameters).count(values) == reductions
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **({"patience": 5} | parameters))
+    for value in values:
+        theirs.step(value)
+    assert round(-math.log10(optimizer.param_groups[0]["lr"])) == reductions
+
+
+def test_plateau_with_warmup_and_floor():
+    curve = Plateau(monitor="val/loss", factor=0.5, patience=0, min_value=0.3)
+    clock = Clock.for_run(2, max_epochs=5)
+    schedule = WarmUp(curve, warmup="linear", warmup_iters=2, warmup_ratio=0.5).for_run(clock)
+    history: list = []
+    seen = []
+    for epoch in range(5):
+        schedule.observe(history)
+        seen += [schedule(1.0, clock.at(2 * epoch)), schedule(1.0, clock.at(2 * epoch + 1))]
+        history.append({"epoch": epoch + 1, "val/loss": 1.0})
+    assert seen == [0.5, 0.75, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3]
+
+
+def test_plateau_in_training_follows_the_metric():
+    notes = Notebook()
+    runner = toy_runner(ScheduleHook(), notes, TrainMetricsHook(), EvaluationHook(), max_epochs=4)
+    for group in runner.optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    runner.schedules["lr"] = Plateau(patience=0)  # nothing is learned: there is no optimizer hook
+    runner.run()
+    assert [lr for (lr,), _, _ in notes.rows[::5]] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+
+
+def test_plateau_of_an_unknown_metric(train):
+    finished = train("lr_schedule=plateau", "lr_schedule.monitor=val/acc", "runner.max_epochs=2", "data.batch_size=700")
+    assert finished.status == 2
+    assert "lr_schedule.monitor=val/acc: must be one of the run's numbers" in finished.err
+    assert "val/top1" in finished.err
+
+
+LIBRARY = [
+    # target, arguments, by epoch
+    ("torch.optim.lr_scheduler.StepLR", {"step_size": 2, "gamma": 0.5}, True),
+    ("torch.optim.lr_scheduler.OneCycleLR", {"max_lr": 0.4, "total_steps": 20}, False),
+    ("torch.optim.lr_scheduler.CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}, True),
+    ("timm.scheduler.CosineLRScheduler", {"t_initial": 5, "warmup_t": 2, "warmup_lr_init": 0.01}, True),
+    ("timm.scheduler.StepLRScheduler", {"decay_t": 6, "decay_rate": 0.5, "t_in_epochs": False}, False),
+]
+
+
+def library_node(target: str, arguments: dict, by_epoch: bool) -> dict:
+    return {
+        "_target_": "hookline.optim.library_schedule.LibrarySchedule",
+        "by_epoch": by_epoch,
+        "scheduler": {"_target_": target, "_partial_": True, **arguments},
+    }
+
+
+@pytest.mark.parametrize(("target", "arguments", "by_epoch"), LIBRARY, ids=lambda v: str(v).rpartition(".")[2])
+def test_library_schedulers_give_what_they_give_by_hand(target, arguments, by_epoch):
+    from hydra.utils import get_class
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9)
+    theirs = get_class(target)(optimizer, **arguments)
+    expected = []
+    for epoch in range(5):
+        for _ in range(4):
+            expected.append(optimizer.param_groups[0]["lr"])
+            if not by_epoch:
+                optimizer.step()
+                theirs.step() if target.startswith("torch") else theirs.step_update(len(expected))
+        if by_epoch:
+            optimizer.step()
+            theirs.step() if target.startswith("torch") else theirs.step(epoch + 1)
+    notes = Notebook()
+    runner = runner_with_groups([0.1], lambda g: torch.optim.SGD(g, momentum=0.9), 4, 5, ScheduleHook(), notes)
+    node = library_node(target, arguments, by_epoch)
+    runner.schedules["lr"] = build_schedule(node, "lr_schedule", runner.clock)
+    runner.run()
+    assert [lr for (lr,), _, _ in notes.rows] == expected
+    backwards = [runner.schedules["lr"](0.1, runner.clock.at(i)) for i in reversed(range(20))]
+    assert backwards[::-1] == expected
+
+
+def test_library_scheduler_mistakes(train):
+    base = ["lr_schedule=torch", "runner.max_iters=1"]
+    finished = train(*base, "+lr_schedule.scheduler.gama=1")
+    assert finished.status == 2
+    assert "lr_schedule.scheduler.gama=1: torch.optim.lr_scheduler.LinearLR takes no argument 'gama'" in finished.err
+    finished = train(*base, "lr_schedule.scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau")
+    assert finished.status == 2
+    assert "use lr_schedule=plateau" in finished.err
+    finished = train(*base, "lr_schedule.scheduler.start_factor=7")
+    assert finished.status == 2
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["cosine", "plateau", "one_cycle", "torch", "wsd"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(schedule, tmp_path, option):
+    def build(stop_after: int = 99) -> Runner:
+        class Stop(Hook):
+            priority = 100
+
+            def after_train_epoch(self, runner):
+                runner.stop_training = runner.epoch + 1 == stop_after
+
+        hooks = [ScheduleHook(), OptimizerHook(), TrainMetricsHook(), EvaluationHook(), notes, Stop()]
+        runner = toy_runner(*hooks, max_epochs=6)
+        for group in runner.optimizer.param_groups:
+            group["weight_decay"] = 0.01
+        parameters = {"patience": 0, "threshold": 0.2} if schedule == "plateau" else {}
+        node = option("lr_schedule", schedule, warmup="linear", warmup_iters=7, **parameters)
+        runner.schedules["lr"] = build_schedule(node, "lr_schedule", runner.clock)
+        return runner
+
+    notes = Notebook()
+    whole = build()
+    whole.run()
+    expected, notes = notes.rows, Notebook()
+    first = build(stop_after=4)
+    first.run()
+    torch.save({**first.state_dict()}, tmp_path / "state.pt")
+    second = build()
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    second.run()
+    assert notes.rows == expected
+    for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert [r["train/loss"] for r in second.history] == [r["train/loss"] for r in whole.history]
+    assert second.best == whole.best
+
+
+def test_all_three_schedules_from_the_command_line(train):
+    finished = train(
+        "lr_schedule=cyclic",
+        "momentum_schedule=cyclic",
+        "weight_decay_schedule=cosine",
+        "runner.max_epochs=1",
+        "hooks.tensorboard.interval=1",
+        "optimizer.lr=0.01",
+    )
+    assert finished.status == 0, finished.err
+    from tests.hooks.test_hooks import scalars
+
+    momentum = [value for _, value in scalars(finished.run_dir / "tensorboard")["momentum/0"]]
+    assert min(momentum) < 0.85
