@@ -15,8 +15,9 @@ from hookline.build import to_plain
 from hookline.errors import ConfigError
 from hookline.optim.build import BaseValues, base_values, build_optimizer
 from hookline.optim.kernels import choose_kernel
+from tests.conftest import ROOT
 
-from .conftest import CONF
+CONF = ROOT / "conf"
 
 OPTIONS = sorted(p.stem for p in (CONF / "optimizer").glob("*.yaml") if p.stem != "custom")
 # Not dense, not for every shape, or in need of a closure.
