@@ -48,7 +48,7 @@ class EvaluationHook(Hook):
 
     def after_val_iter(self, runner: Runner) -> None:
         logits, labels = runner.outputs["logits"].float(), runner.batch[1]
-        self._loss.update(cross_entropy(logits, labels), len(labels))
+        self._loss.update(cross_entropy(logits, labels, reduction="none"))
         if not self._accuracy:
             classes = logits.shape[1]
             self._accuracy = {
