@@ -203,3 +203,35 @@ def test_lr_is_not_scaled_by_default_and_wrong_scaling_is_told(runner):
     }.items():
         with pytest.raises(Exception, match=message):
             runner(override)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("clip", [{"max_norm": 1.0}, {"value": 0.1}, {"agc": 0.01}])
+@pytest.mark.parametrize("micro", [1, 3])
+def test_nothing_waits_for_the_device(clip, micro, tmp_path, config):
+    from hookline.training import build_runner
+
+    quiet = [f"hooks.{name}=null" for name in ("metrics_csv", "checkpoint", "tensorboard", "lr_curve", "text")]
+    settings = [f"hooks.optimizer.grad_clip.{name}={value}" for name, value in clip.items()]
+    settings += [f"hooks.optimizer.micro_batches={micro}", "hooks=ema", "mix=both", "loss.weight=balanced"]
+    made = build_runner(config(*quiet, *settings, "runner.device=cuda", "runner.max_iters=20"), tmp_path)
+    made.call("before_run")
+    made.model.train()
+    made.call("before_train_epoch")
+    batches = list(made.data.train_loader)[:4]
+    for made.batch in batches[:2]:  # what the first iterations set up may wait
+        iterate(made)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for made.batch in batches[2:]:
+            iterate(made)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def iterate(runner) -> None:
+    runner.call("before_train_iter")
+    runner.outputs = runner.step(runner.batch)
+    runner.call("after_train_iter")
+    runner.clock.iter += 1

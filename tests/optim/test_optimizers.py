@@ -129,6 +129,11 @@ def test_fused_is_the_default_where_it_is_valid():
     assert choose_kernel(torch.optim.SGD, {}, model_on(dtype=torch.complex64).parameters()) == {}
     assert choose_kernel(torch.optim.SGD, {"momentum": 0.9, "dampening": 0.1}, model.parameters()) == {}
     assert choose_kernel(torch.optim.RMSprop, {}, model.parameters()) == {}
+
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params, fused=None): ...
+
+    assert choose_kernel(Own, {}, model.parameters()) == {}
     assert choose_kernel(timm.optim.Lamb, {}, model.parameters()) == {}
 
 

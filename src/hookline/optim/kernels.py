@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -32,9 +33,19 @@ def choose_kernel(
         and p.layout is torch.strided
         and p.is_floating_point()
         and p.device.type in ("cpu", "cuda")
+        and _has_kernel(target.__name__, p.device.type)
         for p in parameters
     )
     return {"fused": True} if fits else {}
+
+
+@functools.cache
+def _has_kernel(name: str, device: str) -> bool:
+    # Some optimizers have theirs for some devices only, and say so no sooner than in their first step.
+    try:
+        return torch._C._dispatch_has_kernel_for_dispatch_key(f"aten::_fused_{name.lower()}_", device.upper())
+    except RuntimeError:  # no such operator: a class from elsewhere
+        return False
 
 
 def start_momentum(optimizer: Optimizer) -> None:
