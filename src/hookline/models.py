@@ -42,7 +42,8 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
         raise ConfigError(f"model.num_classes={given}: must be at least {num_classes}, the data's number of classes")
     checkpoint = plain.pop("checkpoint_path", None) if not _takes_checkpoint(target) else None
     cached: dict[str, Any] = {}
-    if target is timm.create_model and plain.get("pretrained") is True:
+    own_source = plain.keys() & {"pretrained_cfg", "pretrained_cfg_overlay"}
+    if target is timm.create_model and plain.get("pretrained") is True and not own_source:
         cached = cached_weights(str(plain["model_name"]))
     model = build(plain, "model", **cached)
     if not isinstance(model, nn.Module):

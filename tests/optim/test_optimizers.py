@@ -151,3 +151,18 @@ def test_fused_steps_equal_the_others_also_when_a_parameter_joins_later():
             optimizer.step()
         weights.append(torch.cat([model.weight.detach().flatten(), model.bias.detach()]))
     torch.testing.assert_close(*weights)
+
+
+def test_a_class_put_in_an_options_place_through_the_command_line(tmp_path, monkeypatch, train):
+    (tmp_path / "elsewhere_sgd.py").write_text(
+        "import torch\n"
+        "class MySGD(torch.optim.SGD):\n"
+        "    def __init__(self, params, lr=0.1, beta=0.5):\n"
+        "        super().__init__(params, lr=lr, momentum=beta)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    short = ["runner.max_iters=1", "data.transforms.resize=null"]
+    assert train("optimizer._target_=elsewhere_sgd.MySGD", "+optimizer.beta=0.3", *short).status == 0
+    wrong = train("optimizer._target_=elsewhere_sgd.MySGD", "+optimizer.betta=0.3", *short)
+    assert wrong.status == 2
+    assert "Did you mean 'beta'" in wrong.err
