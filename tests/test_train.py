@@ -47,9 +47,9 @@ def test_the_run_directory(train):
 
     steps = [*range(0, 46, 5)]
     got = scalars(directory / "tensorboard")
-    assert [s for s, _ in got["learning_rate/0"]] == steps
-    assert got["learning_rate/0"][0][1] == pytest.approx(0.1)
-    assert {"momentum/0", "train/loss", "time/iter", "time/data", "throughput/images_per_second"} < set(got)
+    assert [s for s, _ in got["learning_rate/base"]] == steps
+    assert got["learning_rate/base"][0][1] == pytest.approx(0.1)
+    assert {"momentum/base", "train/loss", "time/iter", "time/data", "throughput/images_per_second"} < set(got)
     assert [s for s, _ in got["val/top1"]] == [22, 45]
 
     log = (directory / "train.log").read_text()
@@ -103,7 +103,7 @@ def test_multirun(train):
         for name in [*RUN_FILES, *HYDRA_FILES]:
             assert (directory / name).stat().st_size > 0, name
         assert json.loads((directory / "result.json").read_text())["epochs"] == 5
-        curves.add(tuple(scalars(directory / "tensorboard")["learning_rate/0"]))
+        curves.add(tuple(scalars(directory / "tensorboard")["learning_rate/base"]))
         assert (directory / "train.log").read_text().count("done:") == 1
     assert len(curves) == 6
 

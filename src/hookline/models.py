@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from hookline.build import build, locate, to_plain
 from hookline.errors import ConfigError, ParameterError, did_you_mean
+from hookline.weights import cached_weights, load_weights
 
 # What a model may leave to the data (a null in its node), by the argument's name.
 FROM_DATA = ("num_classes", "in_chans", "img_size")
@@ -38,9 +40,16 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     if plain.get("num_classes", num_classes) < num_classes:
         given = plain["num_classes"]
         raise ConfigError(f"model.num_classes={given}: must be at least {num_classes}, the data's number of classes")
-    model = build(plain, "model")
+    checkpoint = plain.pop("checkpoint_path", None) if not _takes_checkpoint(target) else None
+    cached: dict[str, Any] = {}
+    own_source = plain.keys() & {"pretrained_cfg", "pretrained_cfg_overlay"}
+    if target is timm.create_model and plain.get("pretrained") is True and not own_source:
+        cached = cached_weights(str(plain["model_name"]))
+    model = build(plain, "model", **cached)
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model._target_={plain['_target_']}: must build a torch.nn.Module")
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
     return model
 
 
@@ -64,8 +73,8 @@ def torchvision_model(name: str, *, num_classes: int, in_chans: int = 3, weights
     return model
 
 
-def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Raise `ConfigError` unless the model maps these images to at least `num_classes` logits each, with a loss."""
+def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> int:
+    """Return how many logits the model gives; raise `ConfigError` unless they are enough, and have a loss."""
     shape = "x".join(str(n) for n in images.shape[1:])
     name = type(model).__name__
     was_training = model.training
@@ -87,6 +96,12 @@ def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tenso
         loss(logits, labels)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
+    return logits.shape[1]
+
+
+def _takes_checkpoint(target: Any) -> bool:
+    # timm's own loads strictly or not at all.
+    return target is not timm.create_model and "checkpoint_path" in inspect.signature(target).parameters
 
 
 def _check_timm_name(name: object) -> None:

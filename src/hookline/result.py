@@ -23,7 +23,7 @@ def write_result(runner: Runner, seconds: float) -> None:
     latest = runner.metrics.latest
     result: dict[str, Any] = {
         "status": "completed",
-        "final": {name: latest[name] for name in latest if name.startswith(("val/", "train/"))},
+        "final": {name: latest[name] for name in latest if name.startswith(("val/", "val_ema/", "train/"))},
         "best": runner.best,
         "epochs": runner.epoch,
         "iterations": runner.iter,

@@ -19,7 +19,13 @@ from hookline.checks import check_number
 from hookline.console import shown
 from hookline.errors import ConfigError, ParameterError
 from hookline.hooks.build import build_hooks
+from hookline.hooks.freeze import FreezeHook
+from hookline.hooks.mix import build_mix
+from hookline.losses import build_loss
 from hookline.models import build_model, check_model
+from hookline.optim.build import build_optimizer, chosen_option, lr_scale
+from hookline.optim.freeze import apply_freeze
+from hookline.optim.table import groups_table
 from hookline.result import device_name, final_line, write_result
 from hookline.runner import Runner
 from hookline.runner.device import resolve_device
@@ -67,15 +73,21 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
     )
     if cfg.runner.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    loss = build(cfg.loss, "loss")
-    check_model(model, loss, images, labels, data.num_classes)
+    freeze = apply_freeze(cfg.get("freeze"), model)
+    if freeze is not None:
+        hooks.append(FreezeHook(freeze))
+    loss = build_loss(cfg.loss, data, device)
+    classes = check_model(model, loss, images, labels, data.num_classes)
+    hooks += build_mix(cfg.get("mix"), loss, classes, device)
     runner = build(
         cfg.runner,
         "runner",
         model=model,
         data=data,
         loss=loss,
-        optimizer=build(cfg.optimizer, "optimizer", params=model.parameters()),
+        optimizer=build_optimizer(
+            cfg.optimizer, model, cfg.get("param_groups"), lr_scale=lr_factor(cfg), option=chosen_option()
+        ),
         seed=cfg.seed,
         work_dir=work_dir,
         config=OmegaConf.to_yaml(cfg, resolve=True),
@@ -86,6 +98,15 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
             runner.schedules[field] = build_schedule(node, f"{field}_schedule", runner.clock, field)
     runner.register_hooks(hooks)
     return runner
+
+
+def lr_factor(cfg: DictConfig) -> float:
+    """Return what `auto_scale_lr` multiplies the optimizer's learning rate by."""
+    node = cfg.get("auto_scale_lr") or {}
+    try:
+        return lr_scale(cfg.data.get("batch_size"), **node)
+    except ParameterError as error:
+        raise parameter_error("auto_scale_lr", error) from error
 
 
 def seed_everything(seed: int) -> None:
@@ -122,3 +143,7 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
         f"{clock.max_iters:,}",
     )
     log.info("hooks, in the order they are called:\n%s", runner.describe_hooks())
+    if (factor := lr_factor(cfg)) != 1:
+        base = cfg.auto_scale_lr.base_batch_size
+        log.info("learning rate: times %g, for batches of %d instead of %d", factor, cfg.data.batch_size, base)
+    log.info("parameter groups:\n%s", groups_table(runner.optimizer))

@@ -274,5 +274,5 @@ def test_all_three_schedules_from_the_command_line(train):
     assert finished.status == 0, finished.err
     from tests.hooks.test_hooks import scalars
 
-    momentum = [value for _, value in scalars(finished.run_dir / "tensorboard")["momentum/0"]]
+    momentum = [value for _, value in scalars(finished.run_dir / "tensorboard")["momentum/base"]]
     assert min(momentum) < 0.85

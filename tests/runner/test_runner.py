@@ -93,7 +93,7 @@ def test_order_is_told():
     runner = toy_runner(OptimizerHook(), EvaluationHook())
     table = runner.describe_hooks()
     assert "after_train_iter   OptimizerHook (ABOVE_NORMAL)" in table
-    assert "before_run" not in table
+    assert "before_train_iter" not in table
 
 
 def test_hooks_see_batch_and_outputs():

@@ -42,6 +42,7 @@ class InMemoryData(ABC):
         val_loader: batches of validation images.
         in_chans: channels of an image.
         num_classes: number of classes.
+        class_counts: training samples of each class.
     """
 
     classes: tuple[str, ...]
@@ -76,6 +77,7 @@ class InMemoryData(ABC):
             common.append(Normalize(*_mean_std(train.images)))
         self.in_chans = train.images.shape[1]
         self.num_classes = len(self.classes)
+        self.class_counts = torch.bincount(train.labels, minlength=self.num_classes)
         train, val = (Split(s.images.to(device), s.labels.to(device)) for s in (train, val))
         self.train_loader = TensorLoader(
             *train, batch_size=batch_size, transforms=augment + common, shuffle=True, drop_last=drop_last, seed=seed

@@ -18,7 +18,8 @@ class EvaluationHook(Hook):
 
     Adds to `runner.metrics.latest`: `val/loss`, the mean cross-entropy in nats without label smoothing or class
     weights, so that runs compare whatever their training loss; `val/top1` and `val/top5`, in percent of all samples
-    (top-k is over min(k, classes)). Keeps `runner.best`: the numbers of the epoch that did best by `monitor`.
+    (top-k is over min(k, classes)). Where other weights than the model's are evaluated, the names begin with
+    `runner.val_name` instead of `val`. Keeps `runner.best`: the numbers of the epoch that did best by `monitor`.
 
     Args:
         interval: epochs between evaluations.
@@ -30,7 +31,7 @@ class EvaluationHook(Hook):
 
     def __init__(self, interval: int = 1, monitor: str = "val/top1", rule: str = "max") -> None:
         check_number("interval", interval, gt=0, integer=True)
-        check_choice("monitor", monitor, ["val/top1", "val/top5", "val/loss"])
+        check_choice("monitor", monitor, [f"{v}/{n}" for v in ("val", "val_ema") for n in ("top1", "top5", "loss")])
         check_choice("rule", rule, ["max", "min"])
         self.interval = interval
         self.monitor = monitor
@@ -47,7 +48,7 @@ class EvaluationHook(Hook):
 
     def after_val_iter(self, runner: Runner) -> None:
         logits, labels = runner.outputs["logits"].float(), runner.batch[1]
-        self._loss.update(cross_entropy(logits, labels), len(labels))
+        self._loss.update(cross_entropy(logits, labels, reduction="none"))
         if not self._accuracy:
             classes = logits.shape[1]
             self._accuracy = {
@@ -60,10 +61,17 @@ class EvaluationHook(Hook):
             accuracy.update(logits, labels)
 
     def after_val_epoch(self, runner: Runner) -> None:
-        numbers = {"val/loss": self._loss.compute().item()}
-        numbers |= {f"val/top{k}": round(100 * accuracy.compute().item(), 4) for k, accuracy in self._accuracy.items()}
+        name = runner.val_name
+        numbers = {f"{name}/loss": self._loss.compute().item()}
+        for k, accuracy in self._accuracy.items():
+            numbers[f"{name}/top{k}"] = round(100 * accuracy.compute().item(), 4)
         runner.metrics.latest |= numbers
+        if self.monitor not in numbers:  # another evaluation decides
+            if runner.best.get("epoch") == runner.epoch + 1:
+                runner.best |= numbers
+            return
         new, old = numbers[self.monitor], runner.best.get(self.monitor)
         better = old is None or math.isnan(old) or (new > old if self.rule == "max" else new < old)
         if better:
-            runner.best = {**numbers, "epoch": runner.epoch + 1}
+            earlier = {key: value for key, value in runner.metrics.latest.items() if key.startswith("val/")}
+            runner.best = {**earlier, **numbers, "epoch": runner.epoch + 1}

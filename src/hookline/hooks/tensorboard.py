@@ -13,15 +13,16 @@ from hookline.hooks.base import Hook, Priority
 from hookline.optim.fields import group_names, momentum_of
 from hookline.runner import Runner, Window
 
-SUMS = ("train/loss", "time/iter", "time/data")
+TIMES = ("time/iter", "time/data")
 
 
 class TensorBoardHook(Hook):
     """Write scalars against the iteration, counted from 0, into the run's `tensorboard` folder.
 
     At the first iteration, every `interval`-th and the last: `learning_rate/<group>` and `momentum/<group>` as this
-    iteration's update used them; `train/loss`, `time/iter` and `time/data` (seconds) as means since the last time; and
-    `throughput/images_per_second`. After each evaluation, at the epoch's last iteration: `val/...`.
+    iteration's update used them; as means since the last time `train/loss` and what else is measured under `train/`,
+    `time/iter` and `time/data` (seconds); and `throughput/images_per_second`. After each evaluation, at the epoch's
+    last iteration: `val/...`.
 
     Args:
         interval: iterations from one point to the next; 1 writes all.
@@ -49,15 +50,17 @@ class TensorBoardHook(Hook):
             if momentum is not None:
                 scalars[f"momentum/{name}"] = momentum
         window = self._window
-        for name in SUMS:
-            scalars[name] = window.mean(name)
+        names = (*runner.metrics.names("train/"), *TIMES)
+        for name in names:
+            scalars[name] = window.value(name)
         scalars["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
-        window.advance(*SUMS)
+        window.advance(*names)
         self._write(scalars, iteration)
 
     def after_val_epoch(self, runner: Runner) -> None:
-        latest = runner.metrics.latest
-        self._write({name: value for name, value in latest.items() if name.startswith("val/")}, runner.iter - 1)
+        mine = f"{runner.val_name}/"
+        numbers = {name: value for name, value in runner.metrics.latest.items() if name.startswith(mine)}
+        self._write(numbers, runner.iter - 1)
 
     def after_run(self, runner: Runner) -> None:
         self._writer.close()

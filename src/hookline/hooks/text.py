@@ -22,6 +22,7 @@ EPOCH_LINE = {
     "val/loss": "val/loss {:.4f}",
     "val/top1": "val/top1 {:.2f}",
     "val/top5": "val/top5 {:.2f}",
+    "val_ema/top1": "val_ema/top1 {:.2f}",
     "throughput/images_per_second": "{:,.0f} images/s",
     "time/epoch": "{:.1f} s",
 }

@@ -13,7 +13,7 @@ class TrainMetricsHook(Hook):
 
     `time/iter` runs from the end of one iteration to the end of the next, `time/data` from there to the batch at hand.
     On a GPU both are what Python sees; they are true over many iterations, when the device's queue is full. The mean
-    of `train/loss` over an epoch is weighted by batch size.
+    of `train/loss` over an epoch is weighted by batch size. What others added under `train/` is summed up with it.
     """
 
     priority = Priority.NORMAL
@@ -42,10 +42,11 @@ class TrainMetricsHook(Hook):
             "epoch": runner.epoch + 1,
             "iterations": runner.iter,
             "lr": runner.optimizer.param_groups[0]["lr"],
+            **{name: window.value(name) for name in runner.metrics.names("train/")},
             "train/loss": loss,
             "time/epoch": seconds,
             "time/data": window.sum("time/data"),
             "throughput/images_per_second": window.count("train/loss") / seconds,
         }
         runner.history.append(runner.metrics.latest)  # the evaluation adds its numbers to the same dict
-        window.advance("train/loss", "time/iter", "time/data")
+        window.advance(*runner.metrics.names("train/"), "time/iter", "time/data")

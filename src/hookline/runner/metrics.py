@@ -25,6 +25,7 @@ class MetricBuffer:
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: defaultdict[str, int] = defaultdict(int)
         self._pending: dict[str, list[Tensor]] = {}
+        self._tallies: set[str] = set()
 
     def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
@@ -39,6 +40,19 @@ class MetricBuffer:
             pending.append(value.detach() * count)
             if len(pending) == self.FOLD:
                 self._pending[name] = [torch.stack(pending).double().sum()]
+
+    def tally(self, name: str, value: float | Tensor) -> None:
+        """Add to a number that is a sum by nature, such as how often something happened."""
+        self._tallies.add(name)
+        self.add(name, value)
+
+    def is_tally(self, name: str) -> bool:
+        """Say whether the name's sum counts, and not its mean."""
+        return name in self._tallies
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return the names that begin so, in the order in which they came."""
+        return [name for name in self._counts if name.startswith(prefix)]
 
     def total(self, name: str) -> tuple[float, int]:
         """Return the sum and the count since the run's start; waits for the device."""
@@ -66,6 +80,10 @@ class Window:
         """Return the mean since the mark, NaN if there was nothing."""
         count = self.count(name)
         return self.sum(name) / count if count else float("nan")
+
+    def value(self, name: str) -> float:
+        """Return the mean since the mark, or the sum of a tally."""
+        return self.sum(name) if self.metrics.is_tally(name) else self.mean(name)
 
     def rate(self, name: str, time: str) -> float:
         """Return the count of `name` by the sum of `time`, NaN if no time has passed."""

@@ -57,6 +57,9 @@ class Runner:
         clock: the position in the run (`epoch`, `iter`) and its length.
         inner_iter: the iteration within the epoch.
         mode: `train` or `val`.
+        val_name: what begins the names of a validation's numbers: `val`, unless others than the model's weights are
+            evaluated.
+        step: what makes `outputs` of a training batch: `train_step`, unless a hook has put its own in its place.
         batch: the batch at hand, `(images, labels)`.
         outputs: what came of it: `loss` (in training) and `logits`.
         metrics: sums of losses and times, and the latest epoch's numbers.
@@ -111,6 +114,8 @@ class Runner:
 
         self.inner_iter = 0
         self.mode = "train"
+        self.val_name = "val"
+        self.step: Callable[[Batch], Outputs] = self.train_step
         self.batch: Any = None
         self.outputs: Outputs = {}
         self.metrics = MetricBuffer()
@@ -171,7 +176,7 @@ class Runner:
         """Run one training epoch, or what is left of the run if that is less."""
         clock, loader = self.clock, self.data.train_loader
         before, after = self._calls["before_train_iter"], self._calls["after_train_iter"]
-        step, max_iters = self.train_step, clock.max_iters
+        step, max_iters = self.step, clock.max_iters
         self.mode = "train"
         self.model.train()
         set_epoch(loader, clock.epoch)
@@ -182,7 +187,7 @@ class Runner:
             self.batch = batch
             for call in before:
                 call(self)
-            self.outputs = step(batch)
+            self.outputs = step(self.batch)
             for call in after:
                 call(self)
             clock.iter += 1
@@ -202,10 +207,12 @@ class Runner:
             return {"loss": self.loss(logits, labels), "logits": logits}
 
     @torch.inference_mode()
-    def val_epoch(self) -> None:
-        """Run the model over the whole validation set, in eval mode."""
+    def val_epoch(self, model: nn.Module | None = None, name: str = "val") -> None:
+        """Run the model, or another in its place, over the whole validation set, in eval mode; `name`: `val_name`."""
+        forward = self.forward if model is None else model.eval()
         mode, was_training = self.mode, self.model.training
-        self.mode = "val"
+        resting = [m for m in self.model.modules() if not m.training]
+        self.mode, self.val_name = "val", name
         self.model.eval()
         self.call("before_val_epoch")
         for batch in self.data.val_loader:
@@ -215,11 +222,13 @@ class Runner:
             if self.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
             with self.autocast:
-                self.outputs = {"logits": self.forward(images)}
+                self.outputs = {"logits": forward(images)}
             self.call("after_val_iter")
         self.call("after_val_epoch")
-        self.mode = mode
+        self.mode, self.val_name = mode, "val"
         self.model.train(was_training)
+        for module in resting:  # such as frozen batch norms
+            module.training = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the run as tensors, numbers, strings, lists and dicts."""

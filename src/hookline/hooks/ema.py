@@ -1,0 +1,96 @@
+"""A running average of the weights, evaluated beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.utils import ModelEmaV3
+
+from hookline.checks import check_bool, check_number
+from hookline.hooks.base import Hook
+from hookline.runner import Runner
+
+
+class EMAHook(Hook):
+    """Keep an exponential moving average of the weights and buffers (timm's ModelEmaV3).
+
+    After each update that it takes part in, `ema = d * ema + (1 - d) * weights`. Whenever the weights are evaluated the
+    average is too, and its numbers are `val_ema/top1` and so on; `hooks.evaluation.monitor=val_ema/top1` lets it decide
+    which epoch is best. It is in checkpoints, under `hooks`.
+
+    Args:
+        decay: d, in [0, 1).
+        warmup: let d rise from 0 as `1 - (1 + n / warmup_gamma)^-warmup_power`, n being the update since the start.
+        warmup_gamma: see above.
+        warmup_power: see above; 2/3 for a million updates and more, 3/4 for fewer.
+        interval: updates from one averaging to the next.
+        start: updates before the first; until then the average is the weights.
+        evaluate: evaluate the average.
+    """
+
+    # After the evaluation of the weights, before what stores its numbers.
+    priority = 65
+
+    def __init__(
+        self,
+        decay: float = 0.999,
+        warmup: bool = False,
+        warmup_gamma: float = 1.0,
+        warmup_power: float = 0.75,
+        interval: int = 1,
+        start: int = 0,
+        evaluate: bool = True,
+    ) -> None:
+        check_number("decay", decay, ge=0, lt=1)
+        check_bool("warmup", warmup)
+        check_number("warmup_gamma", warmup_gamma, gt=0)
+        check_number("warmup_power", warmup_power, gt=0)
+        check_number("interval", interval, gt=0, integer=True)
+        check_number("start", start, ge=0, integer=True)
+        check_bool("evaluate", evaluate)
+        self.decay = decay
+        self.warmup = warmup
+        self.warmup_gamma = warmup_gamma
+        self.warmup_power = warmup_power
+        self.interval = interval
+        self.start = start
+        self.evaluate = evaluate
+        self.ema: ModelEmaV3 | None = None
+        self._loaded: dict[str, Any] | None = None
+        self._due = False
+
+    def before_run(self, runner: Runner) -> None:
+        self.ema = ModelEmaV3(
+            runner.model,
+            decay=self.decay,
+            update_after_step=self.start,
+            use_warmup=self.warmup,
+            warmup_gamma=self.warmup_gamma,
+            warmup_power=self.warmup_power,
+        )
+        if self._loaded is not None:
+            self.ema.module.load_state_dict(self._loaded)
+            self._loaded = None
+
+    def after_train_iter(self, runner: Runner) -> None:
+        done = runner.clock.iter + 1
+        if done % self.interval == 0:
+            assert self.ema is not None
+            # timm's count lets the first two updates copy the weights; one is enough.
+            self.ema.update(runner.model, step=done + 1)
+
+    def after_val_epoch(self, runner: Runner) -> None:
+        self._due = self.evaluate and runner.val_name == "val"
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if self._due and self.ema is not None:
+            self._due = False
+            runner.val_epoch(self.ema.module, "val_ema")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.ema is None else {"model": self.ema.module.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._loaded = state.get("model")
+        if self.ema is not None and self._loaded is not None:
+            self.ema.module.load_state_dict(self._loaded)
