@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
 from hookline.checks import check_number
+from hookline.event_file import EventFile
 from hookline.hooks.base import Hook, Priority
 from hookline.optim.fields import group_names, momentum_of
 from hookline.runner import Runner, Window
@@ -36,7 +31,7 @@ class TensorBoardHook(Hook):
     def before_run(self, runner: Runner) -> None:
         self._names = group_names(runner.optimizer)
         self._window = Window(runner.metrics)
-        self._writer = EventFileWriter(str(runner.work_dir / "tensorboard"))
+        self._file = EventFile(runner.work_dir / "tensorboard")
 
     def after_train_iter(self, runner: Runner) -> None:
         iteration = runner.clock.iter
@@ -53,16 +48,13 @@ class TensorBoardHook(Hook):
             scalars[name] = window.mean(name)
         scalars["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
         window.advance(*SUMS)
-        self._write(scalars, iteration)
+        self._file.write(scalars, iteration)
 
     def after_val_epoch(self, runner: Runner) -> None:
         latest = runner.metrics.latest
-        self._write({name: value for name, value in latest.items() if name.startswith("val/")}, runner.iter - 1)
+        scalars = {name: value for name, value in latest.items() if name.startswith("val/")}
+        self._file.write(scalars, runner.iter - 1)
+        self._file.flush()
 
     def after_run(self, runner: Runner) -> None:
-        self._writer.close()
-
-    def _write(self, scalars: dict[str, float], iteration: int) -> None:
-        # One event for all of them: an event's cost hardly depends on how many scalars it holds.
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._writer.add_event(Event(wall_time=time.time(), step=iteration, summary=Summary(value=values)))
+        self._file.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ class MetricBuffer:
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._counts: defaultdict[str, int] = defaultdict(int)
         self._pending: dict[str, list[Tensor]] = {}
+        self._recorded: dict[str, array] = {}
 
     def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
@@ -40,10 +43,21 @@ class MetricBuffer:
             if len(pending) == self.FOLD:
                 self._pending[name] = [torch.stack(pending).double().sum()]
 
+    def recorder(self, name: str) -> Callable[[float], None]:
+        """Return a function that adds one number: for what comes every iteration, several times cheaper than `add`.
+
+        It only appends; what it got is summed up when it is asked for.
+        """
+        return self._recorded.setdefault(name, array("d")).append
+
     def total(self, name: str) -> tuple[float, int]:
         """Return the sum and the count since the run's start; waits for the device."""
         if name in self._pending:
             self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
+        if recorded := self._recorded.get(name):
+            self._sums[name] += sum(recorded)
+            self._counts[name] += len(recorded)
+            del recorded[:]  # in place: recorders hold on to it
         return self._sums[name], self._counts[name]
 
 
