@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
 from hookline.checks import check_number
+from hookline.event_file import EventFile
 from hookline.hooks.base import Hook, Priority
 from hookline.optim.fields import group_names, momentum_of
 from hookline.runner import Runner, Window
@@ -37,11 +32,11 @@ class TensorBoardHook(Hook):
     def before_run(self, runner: Runner) -> None:
         self._names = group_names(runner.optimizer)
         self._window = Window(runner.metrics)
-        self._writer = EventFileWriter(str(runner.work_dir / "tensorboard"))
+        self._file = EventFile(runner.work_dir / "tensorboard")
 
     def after_train_iter(self, runner: Runner) -> None:
         iteration = runner.clock.iter
-        if iteration % self.interval and iteration + 1 != runner.clock.max_iters:
+        if iteration % self.interval and iteration + 1 != runner.clock.max_iters and not runner.stop_training:
             return
         scalars: dict[str, float] = {}
         for name, group in zip(self._names, runner.optimizer.param_groups, strict=True):
@@ -55,17 +50,13 @@ class TensorBoardHook(Hook):
             scalars[name] = window.value(name)
         scalars["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
         window.advance(*names)
-        self._write(scalars, iteration)
+        self._file.write(scalars, iteration)
 
     def after_val_epoch(self, runner: Runner) -> None:
         mine = f"{runner.val_name}/"
         numbers = {name: value for name, value in runner.metrics.latest.items() if name.startswith(mine)}
-        self._write(numbers, runner.iter - 1)
+        self._file.write(numbers, runner.iter - 1)
+        self._file.flush()
 
     def after_run(self, runner: Runner) -> None:
-        self._writer.close()
-
-    def _write(self, scalars: dict[str, float], iteration: int) -> None:
-        # One event for all of them: an event's cost hardly depends on how many scalars it holds.
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._writer.add_event(Event(wall_time=time.time(), step=iteration, summary=Summary(value=values)))
+        self._file.close()

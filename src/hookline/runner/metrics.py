@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -26,6 +28,7 @@ class MetricBuffer:
         self._counts: defaultdict[str, int] = defaultdict(int)
         self._pending: dict[str, list[Tensor]] = {}
         self._tallies: set[str] = set()
+        self._recorded: dict[str, array] = {}
 
     def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
@@ -54,10 +57,21 @@ class MetricBuffer:
         """Return the names that begin so, in the order in which they came."""
         return [name for name in self._counts if name.startswith(prefix)]
 
+    def recorder(self, name: str) -> Callable[[float], None]:
+        """Return a function that adds one number: for what comes every iteration, several times cheaper than `add`.
+
+        It only appends; what it got is summed up when it is asked for.
+        """
+        return self._recorded.setdefault(name, array("d")).append
+
     def total(self, name: str) -> tuple[float, int]:
         """Return the sum and the count since the run's start; waits for the device."""
         if name in self._pending:
             self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
+        if recorded := self._recorded.get(name):
+            self._sums[name] += sum(recorded)
+            self._counts[name] += len(recorded)
+            del recorded[:]  # in place: recorders hold on to it
         return self._sums[name], self._counts[name]
 
 

@@ -202,6 +202,9 @@ class Runner:
         images, labels = batch
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
+        if self.precision == "fp32":  # to enter a context that does nothing costs more than to call a hook
+            logits = self.forward(images)
+            return {"loss": self.loss(logits, labels), "logits": logits}
         with self.autocast:
             logits = self.forward(images)
             return {"loss": self.loss(logits, labels), "logits": logits}
