@@ -115,3 +115,18 @@ def test_training_uses_the_values_of_the_preview_bit_for_bit(tmp_path, overrides
     runner.run()
     assert len(record.used) == clock.max_iters > clock.iters_per_epoch
     assert record.used == compute(cfg.lr_schedule, clock, [cfg.optimizer.lr]).lr["lr_0"]
+
+
+def test_groups_have_their_names(tmp_path):
+    done = plot(tmp_path, "param_groups=layer_decay", "param_groups.layer_decay=0.5", "model=resnet18")
+    assert done.returncode == 0, done.stderr
+    lr = {name: values[0] for name, values in columns(tmp_path / "lr_curve.csv").items() if name.startswith("lr_")}
+    assert max(lr.values()) == 0.1
+    assert len(set(lr.values())) > 3
+    assert not any(name.removeprefix("lr_").isdigit() for name in lr)
+
+
+def test_scaled_learning_rate(tmp_path):
+    done = plot(tmp_path, "data.batch_size=128", "auto_scale_lr.base_batch_size=32")
+    assert done.returncode == 0, done.stderr
+    assert columns(tmp_path / "lr_curve.csv")["lr_base"][0] == pytest.approx(0.4)

@@ -97,24 +97,40 @@ def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
     for key in ("lr_schedule", "optimizer"):
         if cfg.get(key) is None:
             raise ConfigError(f"{key}: is missing; choose an option with {key}=NAME")
-    base_lr = base_values(cfg)
+    groups = groups_of(cfg)
+    return compute(
+        cfg.lr_schedule,
+        clock,
+        [lr for lr, _ in groups.values()],
+        momentum_schedule=cfg.momentum_schedule,
+        base_momentum=[momentum for _, momentum in groups.values() if momentum is not None],
+        names=list(groups),
+    )
+
+
+def groups_of(cfg: DictConfig) -> dict[str, tuple[float, float | None]]:
+    """Return the base learning rate and momentum of every parameter group, by its name, or its number."""
+    if cfg.preview.base_lr is None and changes_groups(cfg):
+        from hookline.optim.preview import base_values_of_groups
+
+        return base_values_of_groups(cfg)
     momentum = momentum_of(cfg.optimizer)
     if momentum is None and cfg.momentum_schedule.get("_target_") is not None:
         raise ConfigError(
             f"momentum_schedule: optimizer {cfg.optimizer.get('_target_')} is given neither momentum nor betas; "
             "choose momentum_schedule=none"
         )
-    return compute(
-        cfg.lr_schedule,
-        clock,
-        base_lr,
-        momentum_schedule=cfg.momentum_schedule,
-        base_momentum=[] if momentum is None else [momentum] * len(base_lr),
-    )
+    return {str(index): (lr, momentum) for index, lr in enumerate(base_values(cfg))}
+
+
+def changes_groups(cfg: DictConfig) -> bool:
+    """Return whether the groups' learning rates are other than the optimizer's; to see them needs torch."""
+    plain = cfg.param_groups.get("_target_") == "hookline.optim.param_groups.Plain"
+    return not plain or cfg.auto_scale_lr.base_batch_size is not None
 
 
 def base_values(cfg: DictConfig) -> list[float]:
-    """Return the base learning rate of every parameter group."""
+    """Return the base learning rates that the config names: `preview.base_lr`, or the optimizer's."""
     given = cfg.preview.base_lr
     key, value = ("optimizer.lr", cfg.optimizer.get("lr")) if given is None else ("preview.base_lr", given)
     values = list(value) if OmegaConf.is_list(value) else [value]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hookline.files import replacing
-from hookline.schedules import Clock, Curve, WarmUp
+from hookline.schedules import Clock, Curve, Fixed, WarmUp
 from hookline.schedules.build import build_schedule, for_groups
 
 
@@ -42,7 +41,7 @@ class Preview:
 
     Attributes:
         clock: the start of the run.
-        lr: the learning rate of every parameter group, by column name (`lr_0`, `lr_1`, ...).
+        lr: the learning rate of every parameter group, by column name (`lr_0`, ..., or `lr_<name>`).
         momentum: the momentum of every group (`momentum_0`, ...); empty for an optimizer without.
         warmup_end: the first iteration after the learning rate's warm-up; 0 for none.
     """
@@ -65,6 +64,7 @@ def compute(
     *,
     momentum_schedule: Mapping[str, Any] | None = None,
     base_momentum: Sequence[float] = (),
+    names: Sequence[str] | None = None,
 ) -> Preview:
     """Return the values of a whole run.
 
@@ -74,18 +74,19 @@ def compute(
         base_lr: the base learning rate of every parameter group.
         momentum_schedule: the config node of the momentum's; none, or one without `_target_`, keeps it constant.
         base_momentum: the base momentum of every group; empty for an optimizer without.
+        names: the groups' names, for the columns; their numbers if not given.
     """
     schedule = build_schedule(lr_schedule, "lr_schedule", clock)
     preview = Preview(
         clock,
-        lr=_series(schedule, "lr", clock, base_lr),
+        lr=_series(schedule, "lr", clock, base_lr, names),
         warmup_end=min(schedule.end, clock.max_iters) if isinstance(schedule, WarmUp) else 0,
     )
     if momentum_schedule is not None and momentum_schedule.get("_target_") is not None:
         momentum = build_schedule(momentum_schedule, "momentum_schedule", clock, "momentum")
-        preview.momentum = _series(momentum, "momentum", clock, base_momentum)
     else:
-        preview.momentum = {f"momentum_{index}": [base] * clock.max_iters for index, base in enumerate(base_momentum)}
+        momentum = Fixed()
+    preview.momentum = _series(momentum, "momentum", clock, base_momentum, names)
     return preview
 
 
@@ -103,15 +104,17 @@ def values(curve: Curve, base_value: float, clock: Clock) -> list[float]:
     return found
 
 
-def _series(schedule: Curve, quantity: str, clock: Clock, bases: Sequence[float]) -> dict[str, list[float]]:
+def _series(
+    schedule: Curve, quantity: str, clock: Clock, bases: Sequence[float], names: Sequence[str] | None
+) -> dict[str, list[float]]:
     done: dict[tuple[int, float], list[float]] = {}
     curves = for_groups(schedule, f"{quantity}_schedule", len(bases), quantity)
     series = {}
-    for index, (curve, base) in enumerate(zip(curves, bases, strict=True)):
+    for name, curve, base in zip(names or range(len(bases)), curves, bases, strict=False):
         # Groups with one curve and one base value are computed once: a layer-wise decay has dozens.
         if (id(curve), base) not in done:
             done[id(curve), base] = values(curve, base, clock)
-        series[f"{quantity}_{index}"] = done[id(curve), base]
+        series[f"{quantity}_{name}"] = done[id(curve), base]
     return series
 
 
@@ -135,10 +138,7 @@ def write_tensorboard(directory: Path, preview: Preview) -> None:
 
     Long runs are thinned out to about 2,000 points that keep every peak and step; the CSV has every value.
     """
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
+    from hookline.event_file import EventFile
     from hookline.lr_chart import decimate
 
     tags = {f"learning_rate/{name.removeprefix('lr_')}": series for name, series in preview.lr.items()}
@@ -148,13 +148,11 @@ def write_tensorboard(directory: Path, preview: Preview) -> None:
     # TensorBoard reads a directory as one run: what an earlier preview left in it would be drawn on top.
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as fresh:
-        now = time.time()
-        writer = EventFileWriter(fresh, max_queue_size=len(steps) + 1)
+        file = EventFile(Path(fresh))
         for step in steps:
-            points = [Summary.Value(tag=tag, simple_value=series[step]) for tag, series in tags.items()]
-            writer.add_event(Event(wall_time=now, step=step, summary=Summary(value=points)))
-        writer.close()
+            file.write({tag: series[step] for tag, series in tags.items()}, step)
+        file.close()
         for old in directory.glob("events.out.tfevents.*"):
             old.unlink()
-        for file in Path(fresh).iterdir():
-            shutil.move(file, directory / file.name)
+        for new in Path(fresh).iterdir():
+            shutil.move(new, directory / new.name)

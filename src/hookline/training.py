@@ -23,7 +23,7 @@ from hookline.hooks.freeze import FreezeHook
 from hookline.hooks.mix import build_mix
 from hookline.losses import build_loss
 from hookline.models import build_model, check_model
-from hookline.optim.build import build_optimizer, chosen_option, lr_scale
+from hookline.optim.build import build_optimizer, chosen_option, lr_factor
 from hookline.optim.freeze import apply_freeze
 from hookline.optim.table import groups_table
 from hookline.result import device_name, final_line, write_result
@@ -98,15 +98,6 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
             runner.schedules[field] = build_schedule(node, f"{field}_schedule", runner.clock, field)
     runner.register_hooks(hooks)
     return runner
-
-
-def lr_factor(cfg: DictConfig) -> float:
-    """Return what `auto_scale_lr` multiplies the optimizer's learning rate by."""
-    node = cfg.get("auto_scale_lr") or {}
-    try:
-        return lr_scale(cfg.data.get("batch_size"), **node)
-    except ParameterError as error:
-        raise parameter_error("auto_scale_lr", error) from error
 
 
 def seed_everything(seed: int) -> None:
