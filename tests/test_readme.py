@@ -12,6 +12,7 @@ import pytest
 
 from hookline.find_lr import find_lr
 from hookline.plot_lr import plot_lr
+from hookline.show_param_groups import show_param_groups
 from hookline.training import train as train_task
 from tests.conftest import ROOT
 
@@ -22,13 +23,14 @@ TASKS = {
     "src/train.py": (train_task, "train"),
     "scripts/plot_lr.py": (plot_lr, "plot_lr"),
     "scripts/find_lr.py": (find_lr, "find_lr"),
+    "scripts/show_param_groups.py": (show_param_groups, "show_param_groups"),
 }
 SHORT = ["runner.max_epochs=null", "runner.max_iters=2", "data.batch_size=8"]
 
 
 def shortened(script: str, arguments: list[str]) -> list[str]:
     """Return the command's arguments with a run of two iterations instead of its own length."""
-    if script == "scripts/plot_lr.py":
+    if script in ("scripts/plot_lr.py", "scripts/show_param_groups.py"):
         return arguments
     if script == "scripts/find_lr.py":
         return [*arguments, "find.iterations=12"]

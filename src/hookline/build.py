@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pkgutil import resolve_name
@@ -173,9 +174,10 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(value, list) and is_bearable(tuple(value), hint, conf=_TOWER):
-        return True  # YAML has no tuples
-    return is_bearable(value, hint, conf=_TOWER)
+    values = [value, tuple(value)] if isinstance(value, list) else [value]  # YAML has no tuples
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what beartype thinks of how a library wrote its annotations
+        return any(is_bearable(v, hint, conf=_TOWER) for v in values)
 
 
 def _check_nested(value: Any, key: str) -> None:
