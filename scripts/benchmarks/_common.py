@@ -83,7 +83,7 @@ def train_with_hookline(
     batches: TimedPass,
     val_batches: Sequence[Any],
     folder: Path,
-    **changes: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one epoch with hookline's runner, the hooks of `conf/hooks/default.yaml` and cosine LR each iteration.
 
@@ -100,7 +100,7 @@ def train_with_hookline(
         work_dir=folder,
     )
     runner.schedules["lr"] = Cosine(min_value=0.0, by_epoch=False).for_run(runner.clock)
-    hooks = OmegaConf.merge(OmegaConf.load(DEFAULT_HOOKS), changes)
+    hooks = OmegaConf.merge(OmegaConf.load(DEFAULT_HOOKS), dict(changes or {}))
     runner.register_hooks(build_hooks(hooks))  # type: ignore[arg-type]
     # The lines that a run shows go to its log file, as in a run.
     log = logging.getLogger("hookline")

@@ -19,6 +19,9 @@ measured at the batches (see `TimedPass`), the same way for all. "over bare" is 
 difference to the bare loop in the same round, with its quartiles.
 
 Needs an idle machine; where it is not, `--clock cpu` counts the process's CPU time instead.
+
+With --update the loops do more: `clip` clips the norm of the gradients (hookline logs it, too), `ema` keeps timm's
+ModelEmaV3 of the weights. Each is compared with the hand-written loop that does the same.
 """
 
 from __future__ import annotations
@@ -39,8 +42,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -60,6 +65,7 @@ from scripts.benchmarks._common import (
 FEATURES, CLASSES, BATCH = 32, 10, 8
 LR, MOMENTUM = 0.01, 0.9
 INTERVAL = 50
+CLIP, DECAY = 1.0, 0.999
 WARM = 50  # iterations before those that are timed
 
 Contestant = Callable[[TimedPass, Path], None]
@@ -94,7 +100,46 @@ def bare(batches: TimedPass, folder: Path) -> None:
 def hookline(batches: TimedPass, folder: Path) -> None:
     """Train with hookline's runner and its default hooks."""
     model, optimizer = make_model()
-    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, tensorboard={"interval": INTERVAL})
+    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, {"tensorboard": {"interval": INTERVAL}})
+
+
+def bare_clip(batches: TimedPass, folder: Path) -> None:
+    """Train by hand, and clip the norm of the gradients."""
+    model, optimizer = make_model()
+    parameters = list(model.parameters())
+    for images, labels in batches:
+        optimizer.zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        clip_grad_norm_(parameters, CLIP)
+        optimizer.step()
+
+
+def hookline_clip(batches: TimedPass, folder: Path) -> None:
+    """Train with hookline, clip, and log the norm."""
+    model, optimizer = make_model()
+    hooks = {"tensorboard": {"interval": INTERVAL}, "optimizer": {"grad_clip": {"max_norm": CLIP}}}
+    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, hooks)
+
+
+def bare_ema(batches: TimedPass, folder: Path) -> None:
+    """Train by hand, and average the weights with timm's ModelEmaV3."""
+    model, optimizer = make_model()
+    average = ModelEmaV3(model, decay=DECAY)
+    for step, (images, labels) in enumerate(batches):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        average.update(model, step=step)
+
+
+def hookline_ema(batches: TimedPass, folder: Path) -> None:
+    """Train with hookline, and average the weights."""
+    model, optimizer = make_model()
+    ema = {"_target_": "hookline.hooks.ema.EMAHook", "decay": DECAY, "priority": 65}
+    hooks = {"tensorboard": {"interval": INTERVAL}, "ema": ema}
+    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, hooks)
 
 
 def mmengine_loop() -> Contestant:
@@ -267,13 +312,20 @@ def main() -> None:
     parser.add_argument("--iterations", type=positive, default=2000, help="timed iterations of a run (default 2000)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time or the process's CPU time (default wall)")
     parser.add_argument("--only", nargs="*", choices=PEERS, help="which frameworks to compare with (default all)")
+    parser.add_argument(
+        "--update", action="store_true", help="no frameworks, but clipping with its norm logged, and averaged weights"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     args = parser.parse_args()
 
     torch.set_num_threads(1)
     found = machine()
     contestants: dict[str, Contestant] = {"bare": bare, "hookline": hookline}
-    for name in PEERS if args.only is None else args.only:
+    if args.update:
+        contestants |= {"bare, clip": bare_clip, "hookline, clip": hookline_clip}
+        contestants |= {"bare, ema": bare_ema, "hookline, ema": hookline_ema}
+    peers = [] if args.update else PEERS if args.only is None else args.only
+    for name in peers:
         try:
             with quiet():
                 contestants[name] = PEERS[name]()
@@ -288,10 +340,12 @@ def main() -> None:
     micro = {name: [1e6 * seconds for seconds in values] for name, values in measured.items()}
     rows, numbers = [], {}
     for name, values in micro.items():
-        over = spread([own - base for own, base in zip(values, micro["bare"], strict=True)])
+        kind, _, extra = name.partition(", ")
+        loop = f"bare, {extra}" if extra else "bare"  # that does the same
+        over = spread([own - base for own, base in zip(values, micro[loop], strict=True)])
         numbers[name] = {"us_per_iteration": spread(values)._asdict(), "over_bare_us": over._asdict()}
-        shown = "" if name == "bare" else f"{over.median:+.1f}"
-        between = "" if name == "bare" else f"{over.low:+.1f} to {over.high:+.1f}"
+        shown = "" if kind == "bare" else f"{over.median:+.1f}"
+        between = "" if kind == "bare" else f"{over.low:+.1f} to {over.high:+.1f}"
         rows.append([name, f"{spread(values).median:.1f}", shown, between])
     report(
         f"Engine cost: nn.Linear({FEATURES}, {CLASSES}), batches of {BATCH}, {args.rounds} rounds of "
