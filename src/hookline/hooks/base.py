@@ -85,6 +85,10 @@ class Hook:
 
     priority: int = Priority.NORMAL
 
+    # A hook that acts now and then sets this, in `before_run` at the latest, and is not called in between: its
+    # `after_train_iter` is called at the first iteration, the last one, and where i or i + 1 is a multiple of it.
+    every: int = 1
+
     def before_run(self, runner: Runner) -> None:
         """Called once, before the first epoch."""
 

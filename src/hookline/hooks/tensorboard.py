@@ -27,7 +27,7 @@ class TensorBoardHook(Hook):
 
     def __init__(self, interval: int = 10) -> None:
         check_number("interval", interval, gt=0, integer=True)
-        self.interval = interval
+        self.interval = self.every = interval
 
     def before_run(self, runner: Runner) -> None:
         self._names = group_names(runner.optimizer)

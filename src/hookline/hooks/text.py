@@ -41,7 +41,7 @@ class TextHook(Hook):
 
     priority = Priority.VERY_LOW
 
-    def __init__(self, interval: int = 50, refresh: float = 0.2) -> None:
+    def __init__(self, interval: int = 100, refresh: float = 0.2) -> None:
         check_number("interval", interval, gt=0, integer=True)
         check_number("refresh", refresh, gt=0)
         self.interval = interval
@@ -51,6 +51,7 @@ class TextHook(Hook):
     def before_run(self, runner: Runner) -> None:
         self._window = Window(runner.metrics)
         self._start, self._first = perf_counter(), runner.iter
+        self.every = 1 if shows_bar() else self.interval
         if shows_bar():
             self._next = self._start
             # A pseudo-terminal may have no size, which tqdm takes for no room at all.

@@ -20,8 +20,11 @@ class TrainMetricsHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self._epoch = Window(runner.metrics)
-        self._add_data_time = runner.metrics.recorder("time/data")
-        self._add_iter_time = runner.metrics.recorder("time/iter")
+        self._add_data_time, _ = runner.metrics.recorder("time/data")
+        self._add_iter_time, _ = runner.metrics.recorder("time/iter")
+        self._on_cpu = runner.device.type == "cpu"
+        if self._on_cpu:
+            self._add_loss, self._add_count = runner.metrics.recorder("train/loss")
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._last = self._start = perf_counter()
@@ -30,8 +33,12 @@ class TrainMetricsHook(Hook):
         self._add_data_time(perf_counter() - self._last)
 
     def after_train_iter(self, runner: Runner) -> None:
-        # shape[0] is len() without a detour through Python.
-        runner.metrics.add("train/loss", runner.outputs["loss"], runner.batch[1].shape[0])
+        loss, count = runner.outputs["loss"], runner.batch[1].shape[0]  # len() takes a detour through Python
+        if self._on_cpu:
+            self._add_loss(loss.item())  # there is no device to wait for
+            self._add_count(count)
+        else:
+            runner.metrics.add("train/loss", loss, count)
         now = perf_counter()
         self._add_iter_time(now - self._last)
         self._last = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Callable
+from operator import mul
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class MetricBuffer:
         self._counts: defaultdict[str, int] = defaultdict(int)
         self._pending: dict[str, list[Tensor]] = {}
         self._tallies: set[str] = set()
-        self._recorded: dict[str, array] = {}
+        self._recorded: dict[str, tuple[array, array]] = {}
 
     def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
@@ -55,23 +56,26 @@ class MetricBuffer:
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names that begin so, in the order in which they came."""
-        return [name for name in self._counts if name.startswith(prefix)]
+        return [name for name in dict.fromkeys([*self._recorded, *self._counts]) if name.startswith(prefix)]
 
-    def recorder(self, name: str) -> Callable[[float], None]:
-        """Return a function that adds one number: for what comes every iteration, several times cheaper than `add`.
+    def recorder(self, name: str) -> tuple[Callable[[float], None], Callable[[int], None]]:
+        """Return two functions, one that adds a number and one that adds its count; without counts each counts once.
 
-        It only appends; what it got is summed up when it is asked for.
+        They only append: for what comes every iteration that is several times cheaper than `add`. It is summed up when
+        somebody asks.
         """
-        return self._recorded.setdefault(name, array("d")).append
+        values, counts = self._recorded.setdefault(name, (array("d"), array("q")))
+        return values.append, counts.append
 
     def total(self, name: str) -> tuple[float, int]:
         """Return the sum and the count since the run's start; waits for the device."""
         if name in self._pending:
             self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
-        if recorded := self._recorded.get(name):
-            self._sums[name] += sum(recorded)
-            self._counts[name] += len(recorded)
-            del recorded[:]  # in place: recorders hold on to it
+        values, counts = self._recorded.get(name, ((), ()))
+        if values:
+            self._sums[name] += sum(map(mul, values, counts)) if counts else sum(values)
+            self._counts[name] += sum(counts) if counts else len(values)
+            del values[:], counts[:]  # in place: recorders hold on to them
         return self._sums[name], self._counts[name]
 
 

@@ -112,7 +112,8 @@ class Runner:
         self.hooks: list[Hook] = []
         self._calls: dict[str, tuple[Callable[[Runner], None], ...]] = dict.fromkeys(STAGES, ())
 
-        self.inner_iter = 0
+        self._epoch_start = 0
+
         self.mode = "train"
         self.val_name = "val"
         self.step: Callable[[Batch], Outputs] = self.train_step
@@ -132,6 +133,11 @@ class Runner:
     def iter(self) -> int:
         """The iteration since the start of the run, from 0."""
         return self.clock.iter
+
+    @property
+    def inner_iter(self) -> int:
+        """The iteration within the epoch, from 0."""
+        return self.clock.iter - self._epoch_start
 
     @property
     def max_epochs(self) -> int:
@@ -175,27 +181,43 @@ class Runner:
     def train_epoch(self) -> None:
         """Run one training epoch, or what is left of the run if that is less."""
         clock, loader = self.clock, self.data.train_loader
-        before, after = self._calls["before_train_iter"], self._calls["after_train_iter"]
+        before, everyone = self._calls["before_train_iter"], self._calls["after_train_iter"]
+        after = tuple(call for call in everyone if call.__self__.every == 1)  # type: ignore[attr-defined]
         step, max_iters = self.step, clock.max_iters
         self.mode = "train"
         self.model.train()
         set_epoch(loader, clock.epoch)
         torch.manual_seed(epoch_seed(self.seed, clock.epoch))
         self.call("before_train_epoch")
-        self.inner_iter = 0
+        self._epoch_start = due = clock.iter
         for batch in loader:
             self.batch = batch
             for call in before:
                 call(self)
             self.outputs = step(self.batch)
-            for call in after:
-                call(self)
+            if clock.iter < due:
+                for call in after:
+                    call(self)
+                if self.stop_training:  # this was the last one, and nobody knew
+                    for call in everyone:
+                        if call not in after:
+                            call(self)
+            else:
+                for call in everyone:
+                    call(self)
+                due = self._next_due(clock.iter)
             clock.iter += 1
-            self.inner_iter += 1
             if clock.iter == max_iters or self.stop_training:
                 break
         self.call("after_train_epoch")
         clock.epoch += 1
+
+    def _next_due(self, iteration: int) -> int:
+        """Return the next iteration after which all hooks are called."""
+        after = iteration + 1
+        intervals = {call.__self__.every for call in self._calls["after_train_iter"]} - {1}  # type: ignore[attr-defined]
+        multiples = [i for n in intervals for i in (-(-after // n) * n, -(-(after + 1) // n) * n - 1)]
+        return min([*multiples, self.clock.max_iters - 1])
 
     def train_step(self, batch: Batch) -> Outputs:
         """Return `loss` and `logits` of a batch, with a graph for backward."""
