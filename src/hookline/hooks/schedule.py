@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from hookline.build import parameter_error
 from hookline.errors import ConfigError, ParameterError
 from hookline.hooks.base import Hook, Priority
 from hookline.optim.fields import momentum_field
 from hookline.runner import Runner
-from hookline.schedules import Curve
+from hookline.schedules import Clock, Curve
 from hookline.schedules.build import for_groups
+
+
+class _Target(NamedTuple):
+    """What to set: a group's key, at an index where it holds a tuple; the curve and its base; the block's values."""
+
+    group: dict[str, Any]
+    key: str
+    index: int | None
+    base: float
+    curve: Curve
+    values: list[float]
 
 
 class ScheduleHook(Hook):
@@ -23,9 +35,13 @@ class ScheduleHook(Hook):
 
     priority = Priority.VERY_HIGH
 
+    # Values are computed for so many iterations at once, never beyond the epoch: a schedule is a pure function of the
+    # clock, and calling it once an iteration, between two updates, takes several times as long as in a row.
+    BLOCK = 64
+
     def __init__(self) -> None:
-        # For each group and field: the group, the key and, within a tuple, the index to set; the base value; the curve.
-        self._targets: list[tuple[dict[str, Any], str, int | None, float, Curve]] = []
+        self._targets: list[_Target] = []
+        self._start = self._stop = 0
 
     def before_run(self, runner: Runner) -> None:
         groups = runner.optimizer.param_groups
@@ -36,7 +52,7 @@ class ScheduleHook(Hook):
                 key, index = self._place(field, group, runner.optimizer)
                 base = group.setdefault(f"initial_{field}", group[key] if index is None else group[key][index])
                 if base != 0 or field in ("lr", "momentum"):
-                    self._targets.append((group, key, index, base, curve))
+                    self._targets.append(_Target(group, key, index, base, curve, []))
 
     def before_train_epoch(self, runner: Runner) -> None:
         for field, schedule in runner.schedules.items():
@@ -44,16 +60,28 @@ class ScheduleHook(Hook):
                 schedule.observe(runner.history)
             except ParameterError as error:
                 raise parameter_error(f"{field}_schedule", error) from error
+        self._stop = runner.clock.iter
 
     def before_train_iter(self, runner: Runner) -> None:
-        clock = runner.clock
-        for group, key, index, base, curve in self._targets:
-            value = curve(base, clock)
+        i = runner.clock.iter
+        if i >= self._stop:
+            self._compute(runner.clock)
+        i -= self._start
+        for group, key, index, _, _, values in self._targets:
             if index is None:
-                group[key] = value
+                group[key] = values[i]
             else:
                 old = group[key]
-                group[key] = (*old[:index], value, *old[index + 1 :])
+                group[key] = (*old[:index], values[i], *old[index + 1 :])
+
+    def _compute(self, clock: Clock) -> None:
+        epoch_end = (clock.epoch + 1) * clock.iters_per_epoch
+        self._start, self._stop = clock.iter, max(clock.iter + 1, min(clock.iter + self.BLOCK, epoch_end))
+        moving = replace(clock)
+        for target in self._targets:
+            target.values.clear()
+            for moving.iter in range(self._start, self._stop):
+                target.values.append(target.curve(target.base, moving))
 
     @staticmethod
     def _place(field: str, group: dict[str, Any], optimizer: object) -> tuple[str, int | None]:
