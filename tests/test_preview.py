@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from hookline.schedules import Clock
 from hookline.schedules.build import build_schedule
 from hookline.text_chart import draw_text
 
+CASES = json.loads((Path(__file__).parent / "golden" / "curves.json").read_text())
 COSINE = {"_target_": "hookline.schedules.Cosine", "min_lr": 0.0, "by_epoch": False, "warmup": "linear",
           "warmup_iters": "5ep", "warmup_ratio": 0.1}  # fmt: skip
 DOWN = {"_target_": "hookline.schedules.Linear", "min_momentum": 0.5}
@@ -111,3 +113,22 @@ def test_imports_no_torch():
     code = "import sys, hookline.preview, hookline.lr_chart, hookline.text_chart; sys.exit('torch' in sys.modules)"
     src = Path(__file__).parents[1] / "src"
     assert subprocess.run([sys.executable, "-c", code], cwd=src, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
+def test_reference_curves_through_the_preview(case, option):
+    def node(field):
+        parameters = dict(case.get(f"{field}_schedule") or {})
+        return option(f"{field}_schedule", parameters.pop("name"), **parameters) if parameters else None
+
+    momentum = case["betas"][0] if "betas" in case else case.get("momentum", 0.9)
+    preview = compute(
+        node("lr"),
+        Clock.for_run(case["iters_per_epoch"], max_epochs=case["max_epochs"]),
+        case["base_lr"],
+        momentum_schedule=node("momentum"),
+        base_momentum=[momentum] * len(case["base_lr"]),
+    )
+    for series, expected in ((preview.lr, case["expected_lr"]), (preview.momentum, case["expected_momentum"])):
+        rows = [list(row) for row in zip(*series.values(), strict=True)]
+        assert rows == [pytest.approx(row, rel=1e-12, abs=0) for row in expected]

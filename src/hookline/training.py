@@ -33,9 +33,6 @@ from hookline.schedules.build import build_schedule
 
 log = logging.getLogger(__name__)
 
-# The parameter-group fields that a schedule can drive; the schedule of each is its own config group.
-SCHEDULED = ("lr", "momentum", "weight_decay")
-
 
 def train(cfg: DictConfig) -> float:
     """Train as `cfg` says, leave everything in Hydra's run directory, and return the best monitored number."""
@@ -92,10 +89,11 @@ def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
         work_dir=work_dir,
         config=OmegaConf.to_yaml(cfg, resolve=True),
     )
-    for field in SCHEDULED:
-        node = cfg.get(f"{field}_schedule")
-        if node is not None and node.get("_target_", "missing") is not None:
-            runner.schedules[field] = build_schedule(node, f"{field}_schedule", runner.clock, field)
+    for name in map(str, cfg):
+        node = cfg[name]
+        if name.endswith("_schedule") and node is not None and node.get("_target_", "missing") is not None:
+            field = name.removesuffix("_schedule")
+            runner.schedules[field] = build_schedule(node, name, runner.clock, field)
     runner.register_hooks(hooks)
     return runner
 

@@ -276,3 +276,14 @@ def test_all_three_schedules_from_the_command_line(train):
 
     momentum = [value for _, value in scalars(finished.run_dir / "tensorboard")["momentum/base"]]
     assert min(momentum) < 0.85
+
+
+def test_any_field_of_the_parameter_groups(train):
+    schedule = ["+alpha_schedule._target_=hookline.schedules.Linear", "+alpha_schedule.min_alpha=0.5"]
+    finished = train("optimizer=rmsprop", *schedule, "runner.max_epochs=3", "data.batch_size=800")
+    assert finished.status == 0, finished.err
+    last = torch.load(finished.run_dir / "checkpoints" / "last.pt", weights_only=True)
+    assert last["optimizer"]["param_groups"][0]["alpha"] == pytest.approx(0.5 + 0.49 / 3)
+    refused = train("optimizer=sgd", *schedule, "runner.max_iters=1")
+    assert refused.status == 2
+    assert "alpha_schedule: SGD has no alpha to schedule" in refused.err

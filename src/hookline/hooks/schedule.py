@@ -15,11 +15,11 @@ from hookline.schedules.build import for_groups
 
 
 class _Target(NamedTuple):
-    """What to set: a group's key, at an index where it holds a tuple; the curve and its base; the block's values."""
+    """What to set: a group's key, `at` an index where it holds a tuple; the curve and its base; the block's values."""
 
     group: dict[str, Any]
     key: str
-    index: int | None
+    at: int | None
     base: float
     curve: Curve
     values: list[float]
