@@ -75,8 +75,8 @@ class ScheduleHook(Hook):
                 group[key] = (*old[:index], values[i], *old[index + 1 :])
 
     def _compute(self, clock: Clock) -> None:
-        epoch_end = (clock.epoch + 1) * clock.iters_per_epoch
-        self._start, self._stop = clock.iter, max(clock.iter + 1, min(clock.iter + self.BLOCK, epoch_end))
+        end = min((clock.epoch + 1) * clock.iters_per_epoch, clock.max_iters)
+        self._start, self._stop = clock.iter, max(clock.iter + 1, min(clock.iter + self.BLOCK, end))
         moving = replace(clock)
         for target in self._targets:
             target.values.clear()
