@@ -96,10 +96,11 @@ def suggest(lr: Sequence[float], smoothed: Sequence[float]) -> float | None:
     None if it never falls. The first tenth, in which the mean is young, and what lies behind the least do not count.
     """
     least = min(range(len(smoothed)), key=smoothed.__getitem__) if smoothed else 0
-    first = max(1, len(smoothed) // 10)
+    first, reach = max(1, len(smoothed) // 10), max(1, len(smoothed) // 20)
+    # Over a twentieth of the points to either side: from one to the next the loss falls fastest by chance.
     slopes = {
-        i: (smoothed[i + 1] - smoothed[i - 1]) / (math.log(lr[i + 1]) - math.log(lr[i - 1]))
-        for i in range(first, min(least, len(smoothed) - 1))
+        i: (smoothed[i + reach] - smoothed[i - reach]) / (math.log(lr[i + reach]) - math.log(lr[i - reach]))
+        for i in range(max(first, reach), min(least, len(smoothed) - reach))
     }
     steepest = min(slopes, key=slopes.__getitem__, default=None)
     return None if steepest is None or slopes[steepest] >= 0 else lr[steepest]
