@@ -32,14 +32,14 @@ def run(tmp_path: Path, name: str, *arguments: str) -> tuple[str, dict]:
 def test_engine(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "engine.py", "--rounds", "2", "--iterations", "20", "--only")
     assert "over bare" in printed
-    assert list(numbers["engines"]) == ["bare", "hookline"]
+    assert list(numbers["engines"]) == ["bare", "lean", "hookline"]
     assert numbers["engines"]["hookline"]["us_per_iteration"]["median"] > 0
 
 
 def test_engine_with_more_in_the_update(tmp_path: Path) -> None:
     _, numbers = run(tmp_path, "engine.py", "--rounds", "1", "--iterations", "20", "--update")
     more = ["bare, clip", "hookline, clip", "bare, ema", "hookline, ema"]
-    assert list(numbers["engines"]) == ["bare", "hookline", *more]
+    assert list(numbers["engines"]) == ["bare", "lean", "hookline", *more]
 
 
 def test_engine_leaves_out_what_is_not_installed_and_says_so(tmp_path: Path) -> None:

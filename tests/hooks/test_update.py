@@ -235,3 +235,31 @@ def iterate(runner) -> None:
     runner.outputs = runner.step(runner.batch)
     runner.call("after_train_iter")
     runner.clock.iter += 1
+
+
+def test_an_optimizers_own_way_of_clearing_is_used():
+    class Sgd(torch.optim.SGD):
+        cleared = 0
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            super().zero_grad(set_to_none)
+            self.cleared += 1
+
+    runner = toy_runner(OptimizerHook(), max_iters=7)
+    runner.optimizer = Sgd(runner.model.parameters(), lr=0.1)
+    runner.run()
+    assert runner.optimizer.cleared == 7
+
+
+def test_gradients_of_a_group_added_in_mid_run_are_cleared():
+    class Unfreeze(Hook):
+        def before_train_iter(self, runner) -> None:
+            if runner.iter == 3:
+                runner.optimizer.add_param_group({"params": [runner.model[1].bias]})
+
+    runner = toy_runner(OptimizerHook(), Unfreeze(), seen := Gradients(), max_iters=8)
+    runner.optimizer = torch.optim.SGD([runner.model[1].weight], lr=0.0)
+    runner.run()
+    per_batch = toy_runner(OptimizerHook(), single := Gradients(), lr=0.0, max_iters=8)
+    per_batch.run()
+    assert seen.norms[3:] == pytest.approx(single.norms[3:])

@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 from hookline.checks import check_bool, check_number
 from hookline.errors import ParameterError, did_you_mean
 from hookline.hooks.base import Hook, Priority
+from hookline.optim.gradients import clearing
 from hookline.optim.names import head_names, in_modules
 from hookline.runner import Runner, Window
 
@@ -62,6 +63,7 @@ class OptimizerHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self._prepare(runner)
+        self._clear_gradients = clearing(runner.optimizer)
         if self.micro_batches > 1:
             runner.step = partial(self.accumulate, runner)
         self._epoch = Window(runner.metrics)
@@ -69,10 +71,9 @@ class OptimizerHook(Hook):
 
     def after_train_iter(self, runner: Runner) -> None:
         if self._plain:
-            optimizer = runner.optimizer
-            optimizer.zero_grad()
+            self._clear_gradients()
             runner.outputs["loss"].backward()
-            optimizer.step()
+            runner.optimizer.step()
         else:
             self._update(runner)
 
@@ -90,7 +91,7 @@ class OptimizerHook(Hook):
 
     def accumulate(self, runner: Runner, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Return `loss` and `logits` of a batch, its gradient being computed part by part."""
-        runner.optimizer.zero_grad()
+        self._clear_gradients()
         images, labels = batch
         weigh = total_weight(runner.loss)
         total = weigh(labels)
@@ -115,7 +116,7 @@ class OptimizerHook(Hook):
     def _update(self, runner: Runner) -> None:
         optimizer, scaler = runner.optimizer, runner.scaler
         if self.micro_batches == 1:
-            optimizer.zero_grad()
+            self._clear_gradients()
             scaler.scale(runner.outputs["loss"]).backward()
         if self.detect_unused and self._unused:
             self._unused = {name: p for name, p in self._unused.items() if p.grad is None}

@@ -20,27 +20,27 @@ class TrainMetricsHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self._epoch = Window(runner.metrics)
-        self._add_data_time, _ = runner.metrics.recorder("time/data")
-        self._add_iter_time, _ = runner.metrics.recorder("time/iter")
+        self._data_times, _ = runner.metrics.record("time/data")
+        self._iter_times, _ = runner.metrics.record("time/iter")
         self._on_cpu = runner.device.type == "cpu"
         if self._on_cpu:
-            self._add_loss, self._add_count = runner.metrics.recorder("train/loss")
+            self._losses, self._counts = runner.metrics.record("train/loss")
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._last = self._start = perf_counter()
 
     def before_train_iter(self, runner: Runner) -> None:
-        self._add_data_time(perf_counter() - self._last)
+        self._data_times.append(perf_counter() - self._last)
 
     def after_train_iter(self, runner: Runner) -> None:
         loss, count = runner.outputs["loss"], runner.batch[1].shape[0]  # len() takes a detour through Python
         if self._on_cpu:
-            self._add_loss(loss.item())  # there is no device to wait for
-            self._add_count(count)
+            self._losses.append(loss.item())  # there is no device to wait for
+            self._counts.append(count)
         else:
             runner.metrics.add("train/loss", loss, count)
         now = perf_counter()
-        self._add_iter_time(now - self._last)
+        self._iter_times.append(now - self._last)
         self._last = now
 
     def after_train_epoch(self, runner: Runner) -> None:

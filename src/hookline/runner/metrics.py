@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
-from collections.abc import Callable
 from operator import mul
 
 import torch
@@ -29,7 +27,7 @@ class MetricBuffer:
         self._counts: defaultdict[str, int] = defaultdict(int)
         self._pending: dict[str, list[Tensor]] = {}
         self._tallies: set[str] = set()
-        self._recorded: dict[str, tuple[array, array]] = {}
+        self._recorded: dict[str, tuple[list[float], list[int]]] = {}
 
     def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
@@ -58,24 +56,23 @@ class MetricBuffer:
         """Return the names that begin so, in the order in which they came."""
         return [name for name in dict.fromkeys([*self._recorded, *self._counts]) if name.startswith(prefix)]
 
-    def recorder(self, name: str) -> tuple[Callable[[float], None], Callable[[int], None]]:
-        """Return two functions, one that adds a number and one that adds its count; without counts each counts once.
+    def record(self, name: str) -> tuple[list[float], list[int]]:
+        """Return two lists to append to, one of numbers and one of their counts; without counts each counts once.
 
-        They only append: for what comes every iteration that is several times cheaper than `add`. It is summed up when
-        somebody asks.
+        For what comes every iteration this is several times cheaper than `add`. Reading empties them.
         """
-        values, counts = self._recorded.setdefault(name, (array("d"), array("q")))
-        return values.append, counts.append
+        return self._recorded.setdefault(name, ([], []))
 
     def total(self, name: str) -> tuple[float, int]:
         """Return the sum and the count since the run's start; waits for the device."""
         if name in self._pending:
             self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
-        values, counts = self._recorded.get(name, ((), ()))
+        values, counts = self._recorded.get(name, ([], []))
         if values:
             self._sums[name] += sum(map(mul, values, counts)) if counts else sum(values)
             self._counts[name] += sum(counts) if counts else len(values)
-            del values[:], counts[:]  # in place: recorders hold on to them
+            values.clear()  # in place: whoever records holds on to them
+            counts.clear()
         return self._sums[name], self._counts[name]
 
 
