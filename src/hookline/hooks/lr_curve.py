@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from typing import Any
 
 from hookline.files import replacing
@@ -24,18 +23,23 @@ class LRCurveHook(Hook):
         self._lr: dict[str, array] = {}
         self._momentum: dict[str, array] = {}
         # What to append for each group, decided once: this runs every iteration.
-        self._readers: list[tuple[Callable[[float], None], dict[str, Any], str, int | None]] = []
+        self._readers: list[tuple[list[float], dict[str, Any], str, int | None]] = []
+        self._stores: list[array] = []
         for name, group in zip(names, runner.optimizer.param_groups, strict=True):
-            self._lr[name] = array("d")
-            self._readers.append((self._lr[name].append, group, "lr", None))
+            self._lr[name] = self._add(group, "lr", None)
             field = momentum_field(group)
             if field is not None:
-                self._momentum[name] = array("d")
-                self._readers.append((self._momentum[name].append, group, *field))
+                self._momentum[name] = self._add(group, *field)
 
     def after_train_iter(self, runner: Runner) -> None:
-        for append, group, key, index in self._readers:
-            append(group[key] if index is None else group[key][index])
+        for values, group, key, index in self._readers:
+            values.append(group[key] if index is None else group[key][index])
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        # Appending to a list is the fastest, keeping numbers in an array takes the least memory.
+        for (values, *_), store in zip(self._readers, self._stores, strict=True):
+            store.extend(values)
+            values.clear()
 
     def after_run(self, runner: Runner) -> None:
         schedule = runner.schedules.get("lr")
@@ -47,3 +51,8 @@ class LRCurveHook(Hook):
                 iters_per_epoch=runner.clock.iters_per_epoch,
                 warmup_end=schedule.end if isinstance(schedule, WarmUp) else 0,
             )
+
+    def _add(self, group: dict[str, Any], key: str, index: int | None) -> array:
+        self._readers.append(([], group, key, index))
+        self._stores.append(array("d"))
+        return self._stores[-1]

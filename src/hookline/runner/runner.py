@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -183,6 +183,7 @@ class Runner:
         clock, loader = self.clock, self.data.train_loader
         before, everyone = self._calls["before_train_iter"], self._calls["after_train_iter"]
         after = tuple(call for call in everyone if call.__self__.every == 1)  # type: ignore[attr-defined]
+        intervals = {call.__self__.every for call in everyone} - {1}  # type: ignore[attr-defined]
         step, max_iters = self.step, clock.max_iters
         self.mode = "train"
         self.model.train()
@@ -205,19 +206,19 @@ class Runner:
             else:
                 for call in everyone:
                     call(self)
-                due = self._next_due(clock.iter)
+                due = self._next_due(clock.iter, intervals)
             clock.iter += 1
             if clock.iter == max_iters or self.stop_training:
                 break
         self.call("after_train_epoch")
         clock.epoch += 1
 
-    def _next_due(self, iteration: int) -> int:
-        """Return the next iteration after which all hooks are called."""
-        after = iteration + 1
-        intervals = {call.__self__.every for call in self._calls["after_train_iter"]} - {1}  # type: ignore[attr-defined]
-        multiples = [i for n in intervals for i in (-(-after // n) * n, -(-(after + 1) // n) * n - 1)]
-        return min([*multiples, self.clock.max_iters - 1])
+    def _next_due(self, iteration: int, intervals: Collection[int]) -> int:
+        """Return the next iteration after which the hooks with these intervals are called."""
+        due = self.clock.max_iters - 1
+        for n in intervals:
+            due = min(due, iteration + n - iteration % n, iteration + n - (iteration + 1) % n)
+        return due
 
     def train_step(self, batch: Batch) -> Outputs:
         """Return `loss` and `logits` of a batch, with a graph for backward."""
