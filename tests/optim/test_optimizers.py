@@ -49,6 +49,7 @@ def test_option_shows_the_whole_signature_with_a_comment_on_each_key(name):
 def test_option_trains_digits(name, runner):
     run = runner(f"optimizer={name}", "data.transforms.resize=null", "data.batch_size=32", "hooks.train_metrics=null")
     run.batch = next(iter(run.data.train_loader))
+    run.call("before_run")
     losses = []
     run.model.train()
     for _ in range(8):
