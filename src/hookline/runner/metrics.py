@@ -83,18 +83,24 @@ class Window:
         self.metrics = metrics
         self._marks: dict[str, tuple[float, int]] = {}
 
+    def since(self, name: str) -> tuple[float, int]:
+        """Return the sum and the count since the mark."""
+        total, count = self.metrics.total(name)
+        marked, before = self._marks.get(name, (0.0, 0))
+        return total - marked, count - before
+
     def sum(self, name: str) -> float:
         """Return the sum since the mark."""
-        return self.metrics.total(name)[0] - self._marks.get(name, (0.0, 0))[0]
+        return self.since(name)[0]
 
     def count(self, name: str) -> int:
         """Return the count since the mark."""
-        return self.metrics.total(name)[1] - self._marks.get(name, (0.0, 0))[1]
+        return self.since(name)[1]
 
     def mean(self, name: str) -> float:
         """Return the mean since the mark, NaN if there was nothing."""
-        count = self.count(name)
-        return self.sum(name) / count if count else float("nan")
+        total, count = self.since(name)
+        return total / count if count else float("nan")
 
     def value(self, name: str) -> float:
         """Return the mean since the mark, or the sum of a tally."""
