@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
+
+from tests.conftest import ROOT
 
 CASES = {
     # arguments: what the message must hold
@@ -134,3 +140,12 @@ def test_a_failing_job_does_not_stop_the_sweep(train):
     assert finished.status == 2
     assert "error in job 0: optimizer" in finished.err
     assert [(d / "result.json").exists() for d in finished.run_dirs] == [False, True]
+
+
+def test_output_that_nobody_reads_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, str(ROOT / "src" / "train.py"), "--help"]
+    with os.fdopen(writing, "w") as closed:
+        finished = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (141, "")

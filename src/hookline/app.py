@@ -25,6 +25,7 @@ CONF = Path(__file__).parents[2] / "conf"
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
 USER_ERROR = 2
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,8 @@ log = logging.getLogger(__name__)
 def run_app(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Run `task` under Hydra with `conf/<config_name>.yaml` and the process's arguments, then exit.
 
-    The exit status is 0, 2 for a user's error, 130 after Ctrl-C, or 1 for anything else.
+    The exit status is 0, 2 for a user's error, 130 after Ctrl-C, 141 where nobody reads the output (as with
+    `--help | head`), or 1 for anything else.
     """
     resolvers.register()
     # Hydra would print its own message and exit with 1; with this set it raises, and the wording is ours.
@@ -40,6 +42,10 @@ def run_app(task: Callable[[DictConfig], Any], config_name: str) -> None:
     main = hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(_logged(task))
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails, too
+        sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", INTERRUPTED))
     except USER_ERRORS as error:
