@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -80,7 +81,7 @@ class TimedPass:
 def train_with_hookline(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: TimedPass,
+    batches: Any,
     val_batches: Sequence[Any],
     folder: Path,
     changes: Mapping[str, Any] | None = None,
@@ -88,6 +89,7 @@ def train_with_hookline(
     """Train one epoch with hookline's runner, the hooks of `conf/hooks/default.yaml` and cosine LR each iteration.
 
     Args:
+        batches: has a length, and gives `(images, labels)`.
         changes: by the name of a hook, what differs from the default.
     """
     runner = Runner(
@@ -102,9 +104,10 @@ def train_with_hookline(
     runner.schedules["lr"] = Cosine(min_value=0.0, by_epoch=False).for_run(runner.clock)
     hooks = OmegaConf.merge(OmegaConf.load(DEFAULT_HOOKS), dict(changes or {}))
     runner.register_hooks(build_hooks(hooks))  # type: ignore[arg-type]
-    # The lines that a run shows go to its log file, as in a run.
-    log = logging.getLogger("hookline")
+    # The lines that a run shows go to its log file, as in a run; another thread may train, too.
+    log, thread = logging.getLogger("hookline"), threading.get_ident()
     handler = logging.FileHandler(folder / "train.log")
+    handler.addFilter(lambda record: record.thread == thread)
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     log.propagate = False

@@ -1,7 +1,7 @@
 """What an engine costs per iteration: hookline, MMEngine, Lightning and Ignite against a hand-written loop.
 
 All of them train the same linear model on the same tiny batches, held in a list, with SGD and momentum, on one thread
-of one process, in rounds that take turns. So little is computed that what remains is the engine.
+of one process, and take turns of a few hundred iterations. So little is computed that what remains is the engine.
 
     bare       zero_grad, forward, cross_entropy, backward, step; nothing else
     lean       the same, but the gradients set to None by hand: what `zero_grad` takes beyond that is the profiler's
@@ -17,8 +17,8 @@ of one process, in rounds that take turns. So little is computed that what remai
                every 50; no progress bar
 
 A framework that is not installed is left out. The time is that of `--iterations` iterations in the middle of an epoch,
-measured at the batches (see `TimedPass`), the same way for all. "over bare" is the median over the rounds of the
-difference to the bare loop in the same round, with its quartiles.
+measured at the batches (see `scripts/benchmarks/_turns.py`), the same way for all; a round is one such turn of each.
+"over bare" is the median over the rounds of the difference to the bare loop in the same round, with its quartiles.
 
 Needs an idle machine; where it is not, `--clock cpu` counts the process's CPU time instead.
 
@@ -29,7 +29,6 @@ ModelEmaV3 of the weights. Each is compared with the hand-written loop that does
 from __future__ import annotations
 
 import argparse
-import gc
 import io
 import itertools
 import logging
@@ -54,8 +53,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.benchmarks._common import (
     CLOCKS,
-    TimedPass,
-    interleave,
     machine,
     positive,
     report,
@@ -63,14 +60,15 @@ from scripts.benchmarks._common import (
     table,
     train_with_hookline,
 )
+from scripts.benchmarks._turns import TurnPass, take_turns
 
 FEATURES, CLASSES, BATCH = 32, 10, 8
 LR, MOMENTUM = 0.01, 0.9
 INTERVAL = 50
 CLIP, DECAY = 1.0, 0.999
-WARM = 50  # iterations before those that are timed
+WARM = 20  # iterations of a turn before those that are timed
 
-Contestant = Callable[[TimedPass, Path], None]
+Contestant = Callable[[TurnPass, Path], None]
 
 
 def make_batches() -> list[tuple[Tensor, Tensor]]:
@@ -89,7 +87,7 @@ def make_model() -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
 
 
-def bare(batches: TimedPass, folder: Path) -> None:
+def bare(batches: TurnPass, folder: Path) -> None:
     """Train by hand."""
     model, optimizer = make_model()
     for images, labels in batches:
@@ -99,7 +97,7 @@ def bare(batches: TimedPass, folder: Path) -> None:
         optimizer.step()
 
 
-def lean(batches: TimedPass, folder: Path) -> None:
+def lean(batches: TurnPass, folder: Path) -> None:
     """Train by hand, and clear the gradients by hand."""
     model, optimizer = make_model()
     parameters = list(model.parameters())
@@ -111,13 +109,13 @@ def lean(batches: TimedPass, folder: Path) -> None:
         optimizer.step()
 
 
-def hookline(batches: TimedPass, folder: Path) -> None:
+def hookline(batches: TurnPass, folder: Path) -> None:
     """Train with hookline's runner and its default hooks."""
     model, optimizer = make_model()
     train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, {"tensorboard": {"interval": INTERVAL}})
 
 
-def bare_clip(batches: TimedPass, folder: Path) -> None:
+def bare_clip(batches: TurnPass, folder: Path) -> None:
     """Train by hand, and clip the norm of the gradients."""
     model, optimizer = make_model()
     parameters = list(model.parameters())
@@ -129,14 +127,14 @@ def bare_clip(batches: TimedPass, folder: Path) -> None:
         optimizer.step()
 
 
-def hookline_clip(batches: TimedPass, folder: Path) -> None:
+def hookline_clip(batches: TurnPass, folder: Path) -> None:
     """Train with hookline, clip, and log the norm."""
     model, optimizer = make_model()
     hooks = {"tensorboard": {"interval": INTERVAL}, "optimizer": {"grad_clip": {"max_norm": CLIP}}}
     train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, hooks)
 
 
-def bare_ema(batches: TimedPass, folder: Path) -> None:
+def bare_ema(batches: TurnPass, folder: Path) -> None:
     """Train by hand, and average the weights with timm's ModelEmaV3."""
     model, optimizer = make_model()
     average = ModelEmaV3(model, decay=DECAY)
@@ -148,7 +146,7 @@ def bare_ema(batches: TimedPass, folder: Path) -> None:
         average.update(model, step=step)
 
 
-def hookline_ema(batches: TimedPass, folder: Path) -> None:
+def hookline_ema(batches: TurnPass, folder: Path) -> None:
     """Train with hookline, and average the weights."""
     model, optimizer = make_model()
     ema = {"_target_": "hookline.hooks.ema.EMAHook", "decay": DECAY, "priority": 65}
@@ -171,7 +169,7 @@ def mmengine_loop() -> Contestant:
             logits = self.model(images)
             return {"loss": cross_entropy(logits, labels)} if mode == "loss" else logits
 
-    def run(batches: TimedPass, folder: Path) -> None:
+    def run(batches: TurnPass, folder: Path) -> None:
         model, optimizer = make_model()
         batches.dataset = None  # type: ignore[attr-defined]  # its loop asks every loader for one
         name = f"engine_{time.time_ns()}"
@@ -235,7 +233,7 @@ def lightning_loop() -> Contestant:
                 trainer.logger.log_metrics({"time/iter": self.seconds / INTERVAL}, step=trainer.global_step)
                 self.seconds = 0.0
 
-    def run(batches: TimedPass, folder: Path) -> None:
+    def run(batches: TurnPass, folder: Path) -> None:
         trainer = lightning.Trainer(
             accelerator="cpu",
             devices=1,
@@ -259,7 +257,7 @@ def ignite_loop() -> Contestant:
     from ignite.handlers.tensorboard_logger import TensorboardLogger
     from ignite.metrics import RunningAverage
 
-    def run(batches: TimedPass, folder: Path) -> None:
+    def run(batches: TurnPass, folder: Path) -> None:
         model, optimizer = make_model()
 
         def update(engine: Any, batch: Any) -> float:
@@ -310,20 +308,21 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def measure(contestant: Contestant, batches: list[Any], iterations: int, clock: str) -> float:
-    """Return seconds per iteration of one contestant's run."""
-    timed = TimedPass(itertools.cycle(batches), timed=iterations, skip=WARM, clock=CLOCKS[clock])
-    gc.collect()
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        contestant(timed, Path(folder))
-    return timed.seconds / iterations
+def in_folder(contestant: Contestant) -> Callable[[TurnPass], None]:
+    """Return the contestant as a loop that writes into a folder of its own."""
+
+    def loop(batches: TurnPass) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            contestant(batches, Path(folder))
+
+    return loop
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=20, help="rounds, each with a run of all (default 20)")
-    parser.add_argument("--iterations", type=positive, default=2000, help="timed iterations of a run (default 2000)")
+    parser.add_argument("--rounds", type=positive, default=100, help="rounds, each with a turn of all (default 100)")
+    parser.add_argument("--iterations", type=positive, default=250, help="timed iterations of a turn (default 250)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time or the process's CPU time (default wall)")
     parser.add_argument("--only", nargs="*", choices=PEERS, help="which frameworks to compare with (default all)")
     parser.add_argument(
@@ -346,10 +345,16 @@ def main() -> None:
         except ImportError as error:
             print(f"{name}: left out, it cannot be imported ({error})")
     batches = make_batches()
-    measured = interleave(
-        {name: partial(measure, run, batches, args.iterations, args.clock) for name, run in contestants.items()},
-        args.rounds,
+    make_pass = partial(
+        TurnPass,
+        itertools.cycle(batches),
+        turns=args.rounds + 1,
+        timed=args.iterations,
+        skip=WARM,
+        clock=CLOCKS[args.clock],
     )
+    with quiet():
+        measured = take_turns({name: in_folder(contestant) for name, contestant in contestants.items()}, make_pass)
 
     micro = {name: [1e6 * seconds for seconds in values] for name, values in measured.items()}
     rows, numbers = [], {}
