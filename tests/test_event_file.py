@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 from hookline.event_file import EventFile, checksum
+from tests.conftest import ROOT
 
 
 def events(folder: Path) -> list[tuple[int, dict[str, float]]]:
@@ -58,3 +61,20 @@ def test_two_files_in_one_folder(tmp_path: Path) -> None:
     for _ in range(2):
         EventFile(tmp_path).close()
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_nobody_closed_is_whole(tmp_path: Path) -> None:
+    file = EventFile(tmp_path, flush_seconds=1000)
+    file.write({"a": 1.0}, 0)
+    del file
+    assert events(tmp_path) == [(0, {"a": 1.0})]
+
+
+def test_a_file_is_whole_after_an_error_has_ended_the_process(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from hookline.event_file import EventFile\n"
+        f"file = EventFile(Path({str(tmp_path)!r}), flush_seconds=1000); file.write({{'a': 1.0}}, 0); 1 / 0"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src", capture_output=True, text=True, check=False)
+    assert "ZeroDivisionError" in ended.stderr
+    assert events(tmp_path) == [(0, {"a": 1.0})]
