@@ -18,9 +18,8 @@ of one process, and take turns of a few hundred iterations. So little is compute
 
 A framework that is not installed is left out. The time is that of `--iterations` iterations in the middle of an epoch,
 measured at the batches (see `scripts/benchmarks/_turns.py`), the same way for all; a round is one such turn of each.
-"over bare" is the median over the rounds of the difference to the bare loop in the same round, with its quartiles;
-"quiet" is the difference of what a tenth of the turns stay below: whatever else goes on in a machine only makes turns
-slower, so this holds where the median does not.
+"over bare" is the median over the rounds of the difference to the bare loop in the same round, with its quartiles; the
+last column takes only the quarter of the rounds that were fastest in all, those that least else has disturbed.
 
 Needs an idle machine; where it is not, `--clock cpu` counts the process's CPU time instead.
 
@@ -38,7 +37,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -310,9 +309,10 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def fastest(values: list[float]) -> float:
-    """Return what a tenth of the values stay below."""
-    return sorted(values)[len(values) // 10]
+def quiet_rounds(measured: Mapping[str, list[float]]) -> list[int]:
+    """Return the numbers of the quarter of the rounds that took the least time in all."""
+    totals = [sum(values) for values in zip(*measured.values(), strict=True)]
+    return sorted(range(len(totals)), key=totals.__getitem__)[: -(-len(totals) // 4)]
 
 
 def in_folder(contestant: Contestant) -> Callable[[TurnPass], None]:
@@ -328,7 +328,7 @@ def in_folder(contestant: Contestant) -> Callable[[TurnPass], None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=100, help="rounds, each with a turn of all (default 100)")
+    parser.add_argument("--rounds", type=positive, default=200, help="rounds, each with a turn of all (default 200)")
     parser.add_argument("--iterations", type=positive, default=250, help="timed iterations of a turn (default 250)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time or the process's CPU time (default wall)")
     parser.add_argument("--only", nargs="*", choices=PEERS, help="which frameworks to compare with (default all)")
@@ -364,24 +364,24 @@ def main() -> None:
         measured = take_turns({name: in_folder(contestant) for name, contestant in contestants.items()}, make_pass)
 
     micro = {name: [1e6 * seconds for seconds in values] for name, values in measured.items()}
-    rows, numbers = [], {}
+    rows, numbers, chosen = [], {}, quiet_rounds(micro)
     for name, values in micro.items():
         kind, _, extra = name.partition(", ")
         base = micro[f"bare, {extra}" if extra else "bare"]  # the loop that does the same
-        over = spread([own - other for own, other in zip(values, base, strict=True)])
-        quiet_over = fastest(values) - fastest(base)
+        differences = [own - other for own, other in zip(values, base, strict=True)]
+        every, some = spread(differences), spread([differences[number] for number in chosen])
         numbers[name] = {
             "us_per_iteration": spread(values)._asdict(),
-            "over_bare_us": over._asdict(),
-            "over_bare_quiet_us": quiet_over,
+            "over_bare_us": every._asdict(),
+            "over_bare_quiet_us": some._asdict(),
         }
-        row = [f"{over.median:+.1f}", f"{over.low:+.1f} to {over.high:+.1f}", f"{quiet_over:+.1f}"]
-        rows.append([name, f"{spread(values).median:.1f}", *(row if kind != "bare" else [""] * 3)])
+        shown = [f"{s.median:+.1f} ({s.low:+.1f} to {s.high:+.1f})" for s in (every, some)]
+        rows.append([name, f"{spread(values).median:.1f}", *(shown if kind != "bare" else ["", ""])])
     report(
         f"Engine cost: nn.Linear({FEATURES}, {CLASSES}), batches of {BATCH}, {args.rounds} rounds of "
         f"{args.iterations:,} iterations, {args.clock} clock",
         found,
-        table(["", "us/iteration", "over bare", "quartiles", "quiet"], rows),
+        table(["", "us/iteration", "over bare", "in quiet rounds"], rows),
         {"rounds": args.rounds, "iterations": args.iterations, "clock": args.clock, "engines": numbers},
         args.json,
     )
