@@ -1,4 +1,4 @@
-"""Training loops that take turns in one process, a hundred or so iterations each.
+"""Training loops that take turns in one process, a few hundred iterations each.
 
 What slows a machine down for a second then hits all of them alike, which a run of each in turn does not achieve.
 """

@@ -1,7 +1,7 @@
 """What an engine costs per iteration: hookline, MMEngine, Lightning and Ignite against a hand-written loop.
 
 All of them train the same linear model on the same tiny batches, held in a list, with SGD and momentum, on one thread
-of one process, and take turns of a hundred iterations. So little is computed that what remains is the engine.
+of one process, and take turns of 250 iterations. So little is computed that what remains is the engine.
 
     bare       zero_grad, forward, cross_entropy, backward, step; nothing else
     lean       the same, but the gradients set to None by hand: what `zero_grad` takes beyond that is the profiler's
@@ -68,7 +68,7 @@ FEATURES, CLASSES, BATCH = 32, 10, 8
 LR, MOMENTUM = 0.01, 0.9
 INTERVAL = 50
 CLIP, DECAY = 1.0, 0.999
-WARM = 20  # iterations of a turn before those that are timed
+WARM = 50  # iterations of a turn before those that are timed
 
 Contestant = Callable[[TurnPass, Path], None]
 
@@ -328,8 +328,8 @@ def in_folder(contestant: Contestant) -> Callable[[TurnPass], None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=400, help="rounds, each with a turn of all (default 400)")
-    parser.add_argument("--iterations", type=positive, default=100, help="timed iterations of a turn (default 100)")
+    parser.add_argument("--rounds", type=positive, default=200, help="rounds, each with a turn of all (default 200)")
+    parser.add_argument("--iterations", type=positive, default=200, help="timed iterations of a turn (default 200)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time or the process's CPU time (default wall)")
     parser.add_argument("--only", nargs="*", choices=PEERS, help="which frameworks to compare with (default all)")
     parser.add_argument(
