@@ -12,9 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from hydra import compose, initialize_config_dir
 
-from hookline import resolvers
-from hookline.lr_chart import draw_lr_curve
-from hookline.preview import compute
+from hookline.analysis.preview import compute
+from hookline.charts.lr_curve import draw_lr_curve
+from hookline.config import resolvers
 from hookline.schedules import Clock
 
 ROOT = Path(__file__).resolve().parents[1]

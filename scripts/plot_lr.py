@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from hookline.app import run_app
-from hookline.plot_lr import overlay_jobs, plot_lr
+from hookline.commands.app import run_app
+from hookline.commands.plot_lr import overlay_jobs, plot_lr
 
 if __name__ == "__main__":
     run_app(plot_lr, "plot_lr")

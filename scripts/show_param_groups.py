@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from hookline.app import run_app
-from hookline.show_param_groups import show_param_groups
+from hookline.commands.app import run_app
+from hookline.commands.show_param_groups import show_param_groups
 
 if __name__ == "__main__":
     run_app(show_param_groups, "show_param_groups")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from hookline import resolvers
+from hookline.config import resolvers
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
@@ -55,7 +55,7 @@ class Finished:
 @pytest.fixture
 def run_task(tmp_path, monkeypatch, capfd):
     """Return a function that runs an app's task with these arguments, in this process and a folder of its own."""
-    from hookline.app import run_app
+    from hookline.commands.app import run_app
 
     monkeypatch.chdir(tmp_path)
 
@@ -75,7 +75,7 @@ def run_task(tmp_path, monkeypatch, capfd):
 @pytest.fixture
 def train(run_task):
     """Return a function that runs `src/train.py` with these arguments."""
-    from hookline.training import train as task
+    from hookline.experiment import train as task
 
     return lambda *arguments: run_task(task, "train", *arguments)
 
@@ -146,7 +146,7 @@ def config():
 @pytest.fixture
 def runner(config, tmp_path):
     """Return a function: the runner of a short digits run with these overrides, with no hooks that write files."""
-    from hookline.training import build_runner
+    from hookline.experiment import build_runner
 
     quiet = [f"hooks.{name}=null" for name in ("metrics_csv", "checkpoint", "tensorboard", "lr_curve", "text")]
 

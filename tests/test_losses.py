@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hookline.errors import ConfigError, ParameterError
-from hookline.hooks.mix import MixHook
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.data.mix import MixHook
 from hookline.losses import CrossEntropy, Focal, SoftTarget
 
 LOSSES = ["cross_entropy", "soft_target", "bce", "focal"]

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from hookline.find_lr import find_lr
-from hookline.plot_lr import plot_lr
-from hookline.show_param_groups import show_param_groups
-from hookline.training import train as train_task
+from hookline.analysis.range_test import find_lr
+from hookline.commands.plot_lr import plot_lr
+from hookline.commands.show_param_groups import show_param_groups
+from hookline.experiment import train as train_task
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -43,7 +43,7 @@ def shortened(script: str, arguments: list[str]) -> list[str]:
 def test_command(command, run_task, monkeypatch):
     _, script, *arguments = shlex.split(command)
     if "data=fashion_mnist" in command or "experiment=fashion_mnist" in command:
-        from hookline.data.fashion_mnist import DEBIAN
+        from hookline.data.sets.fashion_mnist import DEBIAN
 
         if not DEBIAN.is_dir():
             pytest.skip("Debian's package dataset-fashion-mnist is not installed")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hookline.data import Normalize, TensorLoader
-from hookline.runner import Runner
+from hookline.engine import Runner
 
 
 def toy_data(samples: int = 20, classes: int = 3, batch_size: int = 4, seed: int = 0) -> Any:

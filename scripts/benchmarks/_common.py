@@ -20,8 +20,8 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from hookline.engine import Runner
 from hookline.hooks.build import build_hooks
-from hookline.runner import Runner
 from hookline.schedules import Cosine
 
 DEFAULT_HOOKS = Path(__file__).resolve().parents[2] / "conf" / "hooks" / "default.yaml"

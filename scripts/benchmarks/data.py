@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.benchmarks._common import CLOCKS, TimedPass, interleave, machine, positive, report, spread, table
 
+from hookline.config.errors import ConfigError
 from hookline.data import FashionMNIST, Normalize, RandomCrop, RandomHorizontalFlip
-from hookline.data.fashion_mnist import PARTS
-from hookline.data.idx import find_idx
-from hookline.errors import ConfigError
+from hookline.data.sets.fashion_mnist import PARTS
+from hookline.data.sets.idx import find_idx
 
 BATCH = 128
 PADDING = 2

@@ -42,9 +42,9 @@ from scripts.benchmarks._common import (
     train_with_hookline,
 )
 
+from hookline.config.errors import ConfigError
 from hookline.data import FashionMNIST, Normalize, RandomCrop, RandomHorizontalFlip
-from hookline.errors import ConfigError
-from hookline.runner.device import resolve_device
+from hookline.engine.device import resolve_device
 
 BATCH = 128
 MEAN, STD = [0.2860], [0.3530]

@@ -11,9 +11,9 @@ from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hookline.build import build, locate, to_plain
-from hookline.checks import check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_number
+from hookline.config.errors import ParameterError
+from hookline.config.instantiate import build, locate, to_plain
 
 Weight = Sequence[float] | str | None
 

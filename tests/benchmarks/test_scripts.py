@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hookline.data.fashion_mnist import DEBIAN
+from hookline.data.sets.fashion_mnist import DEBIAN
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks"
 needs_fashion_mnist = pytest.mark.skipif(not DEBIAN.is_dir(), reason=f"needs the files of Fashion-MNIST in {DEBIAN}")

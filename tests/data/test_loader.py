@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
+from hookline.config.errors import ParameterError
 from hookline.data import Digits, Normalize, RandomCrop, RandomHorizontalFlip, Resize, TensorLoader
-from hookline.errors import ParameterError
 
 IMAGES = torch.randint(0, 256, (50, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(50)

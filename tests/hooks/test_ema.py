@@ -6,11 +6,11 @@ import pytest
 import torch
 from tests.toy import toy_runner
 
-from hookline.errors import ParameterError
-from hookline.hooks.base import Hook, Priority
+from hookline.config.errors import ParameterError
+from hookline.engine.hook import Hook, Priority
+from hookline.engine.update import OptimizerHook
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
-from hookline.hooks.optimizer import OptimizerHook
 from hookline.hooks.train_metrics import TrainMetricsHook
 
 

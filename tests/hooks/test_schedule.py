@@ -12,15 +12,15 @@ import torch
 from tests.toy import toy_runner
 from torch import nn
 
+from hookline.config.errors import ConfigError
 from hookline.data import TensorLoader
-from hookline.errors import ConfigError
+from hookline.engine import Runner
+from hookline.engine.update import OptimizerHook
 from hookline.hooks import Hook
 from hookline.hooks.evaluation import EvaluationHook
-from hookline.hooks.optimizer import OptimizerHook
 from hookline.hooks.schedule import ScheduleHook
 from hookline.hooks.train_metrics import TrainMetricsHook
-from hookline.optim.fields import momentum_of
-from hookline.runner import Runner
+from hookline.optim.group_values import momentum_of
 from hookline.schedules import Clock, Fixed, Linear, OneCycle, Plateau, WarmUp
 from hookline.schedules.build import build_schedule
 
@@ -272,7 +272,7 @@ def test_all_three_schedules_from_the_command_line(train):
         "optimizer.lr=0.01",
     )
     assert finished.status == 0, finished.err
-    from tests.hooks.test_hooks import scalars
+    from tests.hooks.test_default_hooks import scalars
 
     momentum = [value for _, value in scalars(finished.run_dir / "tensorboard")["momentum/base"]]
     assert min(momentum) < 0.85

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from hookline.errors import ConfigError, ParameterError
+from hookline.config.errors import ConfigError, ParameterError
 from hookline.optim.freeze import Freeze
 
 

@@ -10,12 +10,12 @@ import timm.optim
 import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
+from tests.conftest import ROOT
 
-from hookline.build import to_plain
-from hookline.errors import ConfigError
+from hookline.config.errors import ConfigError
+from hookline.config.instantiate import to_plain
 from hookline.optim.build import BaseValues, base_values, build_optimizer
 from hookline.optim.kernels import choose_kernel
-from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
 

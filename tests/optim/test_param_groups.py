@@ -12,10 +12,10 @@ import timm
 import torch
 from torch import nn
 
-from hookline.errors import ConfigError
+from hookline.config.errors import ConfigError
 from hookline.optim.build import BaseValues, build_optimizer, make_groups
+from hookline.optim.groups_table import groups_table, write_groups_csv
 from hookline.optim.param_groups import Paramwise
-from hookline.optim.table import groups_table, write_groups_csv
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "param_groups.json").read_text())
 

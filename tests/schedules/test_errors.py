@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hookline.errors import ConfigError
+from hookline.config.errors import ConfigError
 from hookline.schedules import Clock
 from hookline.schedules.build import build_schedule, for_groups
 

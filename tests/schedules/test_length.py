@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hookline.errors import ParameterError
+from hookline.config.errors import ParameterError
 from hookline.schedules import Clock, CosineCooldown, Step, WarmUp, Wsd
 from hookline.schedules.length import parse_length, resolve_length
 

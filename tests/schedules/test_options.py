@@ -59,7 +59,7 @@ OPTIMIZERS = [file for file in sorted(ROOT.glob("conf/optimizer/*.yaml")) if fil
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name)
 def test_every_lr_schedule_with_every_optimizer(option, optimizer):
     torch = pytest.importorskip("torch")
-    from hookline.build import build
+    from hookline.config.instantiate import build
 
     run = RUNS[1]
     for file in FILES:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hookline.checks import check_number
+from hookline.config.checks import check_number
+from hookline.config.errors import ConfigError, ParameterError
 from hookline.data.loader import TensorLoader
-from hookline.data.transforms import Normalize, Transform
-from hookline.errors import ConfigError, ParameterError
+from hookline.data.transforms.batched import Normalize, Transform
 
 
 class Split(NamedTuple):

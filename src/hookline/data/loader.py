@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hookline.data.transforms import Transform
+from hookline.data.transforms.batched import Transform
 
 Batch = tuple[Tensor, Tensor]
 

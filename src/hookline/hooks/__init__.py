@@ -1,5 +1,5 @@
 """Hooks: everything that acts during training. Configs name them by their modules."""
 
-from hookline.hooks.base import Hook, Priority
+from hookline.engine.hook import Hook, Priority
 
 __all__ = ["Hook", "Priority"]

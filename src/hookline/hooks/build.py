@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hookline.build import build, parameter_error, to_plain
-from hookline.errors import ConfigError, ParameterError
-from hookline.hooks.base import Hook, Priority
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import build, parameter_error, to_plain
+from hookline.engine.hook import Hook, Priority
 
 
 def build_hooks(node: Mapping[str, Any]) -> list[Hook]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from hookline.files import replacing
-from hookline.hooks.base import Hook, Priority
-from hookline.runner import Runner
+from hookline.config.files import replacing
+from hookline.engine import Runner
+from hookline.engine.hook import Hook, Priority
 
 
 class CheckpointHook(Hook):

@@ -6,9 +6,9 @@ from typing import Any
 
 from timm.utils import ModelEmaV3
 
-from hookline.checks import check_bool, check_number
-from hookline.hooks.base import Hook
-from hookline.runner import Runner
+from hookline.config.checks import check_bool, check_number
+from hookline.engine import Runner
+from hookline.engine.hook import Hook
 
 
 class EMAHook(Hook):

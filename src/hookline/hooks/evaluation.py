@@ -8,9 +8,9 @@ from torch.nn.functional import cross_entropy
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from hookline.checks import check_choice, check_number
-from hookline.hooks.base import Hook, Priority
-from hookline.runner import Runner
+from hookline.config.checks import check_choice, check_number
+from hookline.engine import Runner
+from hookline.engine.hook import Hook, Priority
 
 
 class EvaluationHook(Hook):

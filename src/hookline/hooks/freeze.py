@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from hookline.hooks.base import Hook, Priority
+from hookline.engine import Runner
+from hookline.engine.hook import Hook, Priority
 from hookline.optim.freeze import Freeze
-from hookline.runner import Runner
 
 log = logging.getLogger(__name__)
 

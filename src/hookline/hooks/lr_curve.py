@@ -5,11 +5,11 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from hookline.files import replacing
-from hookline.hooks.base import Hook, Priority
-from hookline.lr_chart import draw_lr_curve
-from hookline.optim.fields import group_names, momentum_field
-from hookline.runner import Runner
+from hookline.charts.lr_curve import draw_lr_curve
+from hookline.config.files import replacing
+from hookline.engine import Runner
+from hookline.engine.hook import Hook, Priority
+from hookline.optim.group_values import group_names, momentum_field
 from hookline.schedules import WarmUp
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hookline.build import parameter_error
-from hookline.errors import ConfigError, ParameterError
-from hookline.hooks.base import Hook, Priority
-from hookline.optim.fields import momentum_field
-from hookline.runner import Runner
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import parameter_error
+from hookline.engine import Runner
+from hookline.engine.hook import Hook, Priority
+from hookline.optim.group_values import momentum_field
 from hookline.schedules import Clock, Curve
 from hookline.schedules.build import for_groups
 

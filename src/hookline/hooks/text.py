@@ -8,10 +8,10 @@ from time import perf_counter
 
 from tqdm import tqdm
 
-from hookline.checks import check_number
-from hookline.console import clock_time, shows_bar
-from hookline.hooks.base import Hook, Priority
-from hookline.runner import Runner, Window
+from hookline.config.checks import check_number
+from hookline.engine import Runner, Window
+from hookline.engine.hook import Hook, Priority
+from hookline.loggers.console import clock_time, shows_bar
 
 log = logging.getLogger(__name__)
 

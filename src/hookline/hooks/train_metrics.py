@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from hookline.hooks.base import Hook, Priority
-from hookline.runner import Runner, Window
+from hookline.engine import Runner, Window
+from hookline.engine.hook import Hook, Priority
 
 
 class TrainMetricsHook(Hook):

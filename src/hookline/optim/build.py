@@ -13,9 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 
-from hookline.build import build, locate, parameter_error, to_plain
-from hookline.checks import check_choice, check_number
-from hookline.errors import ConfigError, ParameterError
+from hookline.config.checks import check_choice, check_number
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import build, locate, parameter_error, to_plain
 from hookline.optim.kernels import choose_kernel, start_momentum
 
 KEY = "optimizer"

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from hookline.build import build, parameter_error
-from hookline.checks import check_bool, check_number
-from hookline.errors import ParameterError
-from hookline.optim.names import head_names, in_modules, near_names
+from hookline.config.checks import check_bool, check_number
+from hookline.config.errors import ParameterError
+from hookline.config.instantiate import build, parameter_error
 from hookline.optim.param_groups.layer_decay import layer_of_each
+from hookline.optim.parameter_names import head_names, in_modules, near_names
 
 
 class Freeze:

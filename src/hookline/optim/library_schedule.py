@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 
-from hookline.errors import ParameterError
+from hookline.config.errors import ParameterError
 from hookline.schedules import Clock, Curve
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from omegaconf import DictConfig, open_dict
 
-from hookline.models import build_model
+from hookline.models.build import build_model
 from hookline.optim.build import build_optimizer, chosen_option, lr_factor
-from hookline.optim.fields import group_names, momentum_of
 from hookline.optim.freeze import apply_freeze
+from hookline.optim.group_values import group_names, momentum_of
 
 
 def base_values_of_groups(cfg: DictConfig) -> dict[str, tuple[float, float | None]]:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from pkgutil import resolve_name
 from typing import Any
 
-from hookline.build import build, parameter_error, to_plain
-from hookline.errors import ConfigError, ParameterError
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import build, parameter_error, to_plain
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Curve
 from hookline.schedules.warmup import WarmUp

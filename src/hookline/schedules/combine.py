@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
-from hookline.checks import check_number
-from hookline.errors import ParameterError, did_you_mean
+from hookline.config.checks import check_number
+from hookline.config.errors import ParameterError, did_you_mean
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Curve
 from hookline.schedules.length import LENGTH, Length, exact_length, nearest, parse_length

@@ -11,8 +11,8 @@ from fractions import Fraction
 from math import cos, pi
 from typing import ClassVar, Self
 
-from hookline.checks import check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Decay, anneal_cos
 from hookline.schedules.length import LENGTH, exact_length, nearest, parse_length

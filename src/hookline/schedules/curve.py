@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import ClassVar, Self
 
-from hookline.checks import check_bool, check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_bool, check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.length import resolve_length
 

@@ -13,8 +13,8 @@ from itertools import pairwise
 from math import cos, pi
 from typing import ClassVar, Self
 
-from hookline.checks import check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Curve, Decay, check_growth
 from hookline.schedules.length import LENGTH, Length, exact_length, parse_length

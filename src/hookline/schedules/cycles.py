@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Self
 
-from hookline.checks import check_bool, check_choice, check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_bool, check_choice, check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import ANNEALS, Curve
 from hookline.schedules.length import LENGTH, Length, parse_length, resolve_length

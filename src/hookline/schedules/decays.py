@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable
 from typing import ClassVar, Self
 
-from hookline.checks import check_choice, check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_choice, check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Decay
 from hookline.schedules.length import parse_length

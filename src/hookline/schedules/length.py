@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hookline.errors import ParameterError
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 
 LENGTH = "an integer > 0, or a length with a unit such as 5ep, 500it or 10%"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hookline.checks import check_choice, check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_choice, check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Curve
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 
-from hookline.checks import check_bool, check_choice, check_number
-from hookline.errors import ParameterError
+from hookline.config.checks import check_bool, check_choice, check_number
+from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Curve
 from hookline.schedules.length import LENGTH, parse_length, resolve_length

@@ -9,7 +9,7 @@ from timm.optim import param_groups_layer_decay
 from timm.optim._param_groups import auto_group_layers
 from torch import nn
 
-from hookline.checks import check_bool, check_number
+from hookline.config.checks import check_bool, check_number
 from hookline.optim.param_groups.grouping import Setting, group_settings
 
 

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from hookline.checks import check_bool, check_number
-from hookline.errors import ParameterError, did_you_mean
-from hookline.optim.names import head_names, in_modules, near_names
+from hookline.config.checks import check_bool, check_number
+from hookline.config.errors import ParameterError, did_you_mean
 from hookline.optim.param_groups.grouping import Setting, group_settings
+from hookline.optim.parameter_names import head_names, in_modules, near_names
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RmsNorm)
 DECAY_MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "flat_decay_mult")

@@ -1,0 +1,1 @@
+"""Pictures of numbers. Nothing here knows where the numbers come from."""

@@ -1,0 +1,1 @@
+"""One file for each command: from Hydra's job to an exit status."""

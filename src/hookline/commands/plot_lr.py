@@ -1,0 +1,233 @@
+"""The preview job: from a composed config to `lr_curve.png`, `lr_curve.csv` and a TensorBoard run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from hookline.analysis.preview import Preview, compute, write_csv, write_tensorboard
+from hookline.charts.lr_curve import draw_lr_curve
+from hookline.charts.text import draw_text
+from hookline.config.checks import check_number
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.files import replacing
+from hookline.config.instantiate import parameter_error
+from hookline.schedules import Clock
+
+# The curves of a sweep's jobs by what each was told, to be overlaid when all are done.
+_jobs: dict[str, Preview] = {}
+_sweep_dir: list[Path] = []
+
+
+def plot_lr(cfg: DictConfig) -> None:
+    """Write the curves of the run that `cfg` describes to the preview's output directory, and say where."""
+    hydra = HydraConfig.get()
+    out = Path(hydra.runtime.output_dir)
+    clock = run_length(cfg)
+    if cfg.preview.compare:
+        previews = {name: preview_of(node, clock) for name, node in compared(cfg).items()}
+        for name, preview in previews.items():
+            write(out / name, preview, f"lr_schedule={name}")
+        draw_overlay(out, previews)
+        drawn = [series for preview in previews.values() for series in preview.lr.values()]
+        print(f"each curve's lr_curve.png, lr_curve.csv, tensorboard: {out}/{{{','.join(previews)}}}")
+    else:
+        preview = preview_of(cfg, clock)
+        write(out, preview, " ".join(o for o in hydra.overrides.task if not o.startswith("preview.")))
+        drawn = list(preview.lr.values())
+        if hydra.mode == RunMode.MULTIRUN:
+            told = [o.removeprefix("lr_schedule=").removeprefix("lr_schedule.") for o in _swept(hydra)]
+            _jobs[" ".join(told) or str(hydra.job.num)] = preview
+            _sweep_dir[:] = [Path(hydra.sweep.dir)]
+    print(
+        f"all curves: {out / 'lr_curve.png'}"
+        if cfg.preview.compare
+        else f"lr_curve.png, lr_curve.csv, tensorboard: {out}"
+    )
+    if cfg.preview.text or (cfg.preview.text is None and not has_display()):
+        print(draw_text(drawn, clock.iters_per_epoch))
+
+
+def overlay_jobs() -> None:
+    """Draw the curves of all jobs of a sweep into one chart, if there was a sweep in this process."""
+    if len(_jobs) > 1:
+        draw_overlay(_sweep_dir[0], _jobs)
+        print(f"all {len(_jobs)} curves: {_sweep_dir[0] / 'lr_curve.png'}")
+
+
+def run_length(cfg: DictConfig) -> Clock:
+    """Return the clock of the run: from `preview.iters_per_epoch`, or else from the data set."""
+    iters = cfg.preview.iters_per_epoch
+    try:
+        if iters is not None:
+            check_number("iters_per_epoch", iters, gt=0, integer=True)
+    except ParameterError as error:
+        raise parameter_error("preview", error) from error
+    epochs, max_iters = cfg.runner.max_epochs, cfg.runner.max_iters
+    if (epochs is None) == (max_iters is None):
+        raise ConfigError("runner.max_epochs: give it or runner.max_iters, and not both")
+    try:
+        name = "max_iters" if epochs is None else "max_epochs"
+        check_number(name, cfg.runner[name], gt=0, integer=True)
+    except ParameterError as error:
+        raise parameter_error("runner", error) from error
+    return Clock.for_run(iters or count_iterations(cfg), max_epochs=epochs, max_iters=max_iters)
+
+
+def count_iterations(cfg: DictConfig) -> int:
+    """Return the iterations of an epoch, counted as training counts them; this reads the data set, and needs torch."""
+    from hookline.config.instantiate import build
+
+    if cfg.get("data") is None:
+        raise ConfigError("data: is missing; choose an option with data=NAME, or give preview.iters_per_epoch=N")
+    return len(build(cfg.data, "data", seed=cfg.seed, device="cpu").train_loader)
+
+
+def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
+    """Return the values of the run that `cfg` describes."""
+    for key in ("lr_schedule", "optimizer"):
+        if cfg.get(key) is None:
+            raise ConfigError(f"{key}: is missing; choose an option with {key}=NAME")
+    groups = groups_of(cfg)
+    return compute(
+        cfg.lr_schedule,
+        clock,
+        [lr for lr, _ in groups.values()],
+        momentum_schedule=cfg.momentum_schedule,
+        base_momentum=[momentum for _, momentum in groups.values() if momentum is not None],
+        names=list(groups),
+    )
+
+
+def groups_of(cfg: DictConfig) -> dict[str, tuple[float, float | None]]:
+    """Return the base learning rate and momentum of every parameter group, by its name, or its number."""
+    if cfg.preview.base_lr is None and changes_groups(cfg):
+        from hookline.optim.preview import base_values_of_groups
+
+        return base_values_of_groups(cfg)
+    momentum = momentum_of(cfg.optimizer)
+    if momentum is None and cfg.momentum_schedule.get("_target_") is not None:
+        raise ConfigError(
+            f"momentum_schedule: optimizer {cfg.optimizer.get('_target_')} is given neither momentum nor betas; "
+            "choose momentum_schedule=none"
+        )
+    return {str(index): (lr, momentum) for index, lr in enumerate(base_values(cfg))}
+
+
+def changes_groups(cfg: DictConfig) -> bool:
+    """Return whether the groups' learning rates are other than the optimizer's; to see them needs torch."""
+    plain = cfg.param_groups.get("_target_") == "hookline.optim.param_groups.Plain"
+    return not plain or cfg.auto_scale_lr.base_batch_size is not None
+
+
+def base_values(cfg: DictConfig) -> list[float]:
+    """Return the base learning rates that the config names: `preview.base_lr`, or the optimizer's."""
+    given = cfg.preview.base_lr
+    key, value = ("optimizer.lr", cfg.optimizer.get("lr")) if given is None else ("preview.base_lr", given)
+    values = list(value) if OmegaConf.is_list(value) else [value]
+    try:
+        for number in values or [None]:
+            check_number(key.rpartition(".")[2], number, ge=0)
+    except ParameterError as error:
+        raise parameter_error(key.partition(".")[0], error) from error
+    return values
+
+
+def momentum_of(optimizer: Mapping[str, Any]) -> float | None:
+    """Return the momentum that the optimizer's node gives it: `momentum`, or the first of `betas`, or None."""
+    if optimizer.get("momentum") is not None:
+        return float(optimizer["momentum"])
+    if optimizer.get("betas") is not None:
+        return float(optimizer["betas"][0])
+    return None
+
+
+def compared(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Return the run's config with each of the schedules of `preview.compare` in turn.
+
+    What the command line says of `lr_schedule.KEY` holds for every one of them that has the key.
+    """
+    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("preview.compare")]
+    parser = OverridesParser.create()
+    of_schedule = [parser.parse_override(o) for o in overrides if o.lstrip("+").startswith("lr_schedule.")]
+    rest = [o for o in overrides if not o.lstrip("+").startswith(("lr_schedule.", "lr_schedule="))]
+    if isinstance(cfg.preview.compare, str) or not isinstance(cfg.preview.compare, Sequence):
+        raise ConfigError(f"preview.compare={cfg.preview.compare}: must be a list of lr_schedule options")
+    found = {}
+    for name in cfg.preview.compare:
+        node = compose(HydraConfig.get().job.config_name, [*rest, f"lr_schedule={name}"])
+        for override in of_schedule:
+            key = override.key_or_group.removeprefix("lr_schedule.")
+            if key.partition(".")[0] in node.lr_schedule:
+                OmegaConf.update(node, f"lr_schedule.{key}", override.value())
+        found[str(name)] = node
+    return found
+
+
+def write(directory: Path, preview: Preview, title: str) -> None:
+    """Write the chart, the numbers and the TensorBoard run of one preview."""
+    write_csv(directory / "lr_curve.csv", preview)
+    write_tensorboard(directory / "tensorboard", preview)
+    with replacing(directory / "lr_curve.png") as path:
+        draw_lr_curve(
+            path,
+            lr=preview.lr,
+            momentum=varying(preview.momentum),
+            iters_per_epoch=preview.clock.iters_per_epoch,
+            warmup_end=preview.warmup_end,
+            title=title,
+        )
+
+
+def draw_overlay(directory: Path, previews: Mapping[str, Preview]) -> None:
+    """Draw several previews into one chart, each named by what sets it apart."""
+
+    def series(kind: str) -> dict[str, list[float]]:
+        named = {}
+        for name, preview in previews.items():
+            columns: dict[str, list[float]] = getattr(preview, kind)
+            for column, values in columns.items():
+                named[name if len(columns) == 1 else f"{name}, group {column.rpartition('_')[2]}"] = values
+        return named
+
+    ends = {
+        name if len(preview.lr) == 1 else f"{name}, group {index}": preview.warmup_end
+        for name, preview in previews.items()
+        for index in range(len(preview.lr))
+    }
+    alike = len(set(ends.values())) == 1
+    with replacing(directory / "lr_curve.png") as path:
+        draw_lr_curve(
+            path,
+            lr=series("lr"),
+            momentum=varying(series("momentum")),
+            iters_per_epoch=next(iter(previews.values())).clock.iters_per_epoch,
+            warmup_end=next(iter(ends.values())) if alike else ends,
+        )
+
+
+def varying(series: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return the series if any of them varies; constant lines alone say nothing that a chart is needed for."""
+    return series if any(min(values) != max(values) for values in series.values()) else {}
+
+
+def has_display() -> bool:
+    """Return whether a picture can be looked at here."""
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(v) for v in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def _swept(hydra: Any) -> list[str]:
+    """Return this job's overrides that differ between the jobs of the sweep."""
+    several = [o.partition("=")[0] for o in hydra.overrides.task]
+    command = [o for o in sys.argv[1:] if "," in o or "(" in o]
+    keys = {o.partition("=")[0] for o in command}
+    return [o for o, key in zip(hydra.overrides.task, several, strict=True) if not keys or key in keys]

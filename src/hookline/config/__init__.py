@@ -1,0 +1,1 @@
+"""From config nodes to objects, and what goes wrong on the way."""

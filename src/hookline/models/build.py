@@ -1,0 +1,132 @@
+"""Models: any timm or torchvision one, fitted to the data."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from omegaconf import MISSING
+from timm.models import is_model, split_model_name_tag
+from torch import Tensor, nn
+
+from hookline.config.errors import ConfigError, ParameterError, did_you_mean
+from hookline.config.instantiate import build, locate, to_plain
+from hookline.models.weights import cached_weights, load_weights
+
+# What a model may leave to the data (a null in its node), by the argument's name.
+FROM_DATA = ("num_classes", "in_chans", "img_size")
+
+
+def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img_size: int) -> nn.Module:
+    """Return the model that the `model` node describes.
+
+    `num_classes` and `in_chans`, and `img_size` where the node lists it, are the data's unless the node gives its own.
+
+    Raises:
+        ConfigError: no such model, or one that does not fit its arguments or the data.
+    """
+    plain = to_plain(node, "model")
+    from_data = {"num_classes": num_classes, "in_chans": in_chans, "img_size": img_size}
+    target = locate(plain.get("_target_"), "model")
+    if target is timm.create_model:
+        _check_timm_name(plain.get("model_name"))
+        plain = {"num_classes": None, "in_chans": None} | plain
+    for name in FROM_DATA:
+        if name in plain and plain[name] is None:
+            plain[name] = from_data[name]
+    if plain.get("num_classes", num_classes) < num_classes:
+        given = plain["num_classes"]
+        raise ConfigError(f"model.num_classes={given}: must be at least {num_classes}, the data's number of classes")
+    checkpoint = plain.pop("checkpoint_path", None) if not _takes_checkpoint(target) else None
+    cached: dict[str, Any] = {}
+    own_source = plain.keys() & {"pretrained_cfg", "pretrained_cfg_overlay"}
+    if target is timm.create_model and plain.get("pretrained") is True and not own_source:
+        cached = cached_weights(str(plain["model_name"]))
+    model = build(plain, "model", **cached)
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model._target_={plain['_target_']}: must build a torch.nn.Module")
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    return model
+
+
+def torchvision_model(name: str, *, num_classes: int, in_chans: int = 3, weights: str | None = None) -> nn.Module:
+    """Return a classification model of torchvision.
+
+    Args:
+        name: as in `torchvision.models.list_models`.
+        num_classes: outputs of the head.
+        in_chans: channels of an image; if it is not 3, the first convolution is made anew.
+        weights: torchvision's name of pretrained weights, such as `DEFAULT`; needs `num_classes` to be theirs.
+    """
+    from torchvision.models import get_model, list_models
+
+    if name not in list_models():
+        near = did_you_mean(name, list_models())
+        raise ParameterError("name", name, f"a model that torchvision knows (torchvision.models.list_models()).{near}")
+    model = get_model(name, weights=weights, num_classes=num_classes)
+    if in_chans != 3:
+        _replace_first_conv(model, in_chans)
+    return model
+
+
+def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> int:
+    """Return how many logits the model gives; raise `ConfigError` unless they are enough, and have a loss."""
+    shape = "x".join(str(n) for n in images.shape[1:])
+    name = type(model).__name__
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            logits = model(images)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ConfigError(f"model: {name} cannot take the data's {shape} images: {error}") from error
+    finally:
+        model.train(was_training)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < num_classes:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError(
+            f"model: {name} must return logits of shape ({len(images)}, {num_classes}) for {len(images)} images of"
+            f" {num_classes} classes, but returned {got}"
+        )
+    try:
+        loss(logits, labels)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
+    return logits.shape[1]
+
+
+def _takes_checkpoint(target: Any) -> bool:
+    # timm's own loads strictly or not at all.
+    return target is not timm.create_model and "checkpoint_path" in inspect.signature(target).parameters
+
+
+def _check_timm_name(name: object) -> None:
+    if not isinstance(name, str) or name == MISSING:
+        raise ConfigError("model.model_name: is missing; give the name of a timm model, such as resnet18")
+    if ":" in name:  # a hub's name, such as hf-hub:timm/resnet18.a1_in1k
+        return
+    if not is_model(split_model_name_tag(name)[0]):
+        near = did_you_mean(name, timm.list_models())
+        raise ConfigError(f"model.model_name={name}: timm has no such model.{near} timm.list_models() lists all")
+
+
+def _replace_first_conv(model: nn.Module, in_chans: int) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            parent = model.get_submodule(name.rpartition(".")[0])
+            conv = nn.Conv2d(
+                in_chans,
+                module.out_channels,
+                module.kernel_size,  # type: ignore[arg-type]
+                module.stride,  # type: ignore[arg-type]
+                module.padding,  # type: ignore[arg-type]
+                module.dilation,  # type: ignore[arg-type]
+                bias=module.bias is not None,
+            )
+            setattr(parent, name.rpartition(".")[2], conv)
+            return
+    raise ParameterError("in_chans", in_chans, "3: the model has no convolution to adapt")

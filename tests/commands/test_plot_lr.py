@@ -1,0 +1,132 @@
+"""scripts/plot_lr.py as a user runs it, and its numbers against those of a training."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from hookline.config import resolvers
+
+ROOT = Path(__file__).parents[2]
+
+# Runs the script as `python scripts/plot_lr.py ARGUMENTS` does, then tells whether torch was imported.
+RUN = """
+import runpy, sys
+sys.argv = ["scripts/plot_lr.py", *sys.argv[1:]]
+runpy.run_path("scripts/plot_lr.py", run_name="__main__")
+print("torch" in sys.modules)
+"""
+
+
+def plot(out: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", RUN, *overrides, "preview.iters_per_epoch=9", f"preview.output_dir={out}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def columns(path: Path) -> dict[str, list[float]]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def test_writes_everything_and_imports_no_torch(tmp_path):
+    done = plot(tmp_path, "lr_schedule=cyclic", "momentum_schedule=cyclic", "optimizer=adam", "runner.max_epochs=3",
+                "preview.base_lr=[0.1,0.01]", "preview.text=true")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
+    assert str(tmp_path) in done.stdout
+    assert "┤" in done.stdout
+    assert (tmp_path / "lr_curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    got = columns(tmp_path / "lr_curve.csv")
+    assert list(got) == ["iter", "epoch", "lr_0", "lr_1", "momentum_0", "momentum_1"]
+    assert len(got["iter"]) == 27
+    assert max(got["lr_0"]) == pytest.approx(1.0)
+    assert got["momentum_0"][0] == pytest.approx(0.9)
+
+
+def test_compare_keeps_what_the_command_line_says_of_all(tmp_path):
+    done = plot(tmp_path, "preview.compare=[cosine,step,wsd]", "runner.max_epochs=4", "lr_schedule.warmup=constant",
+                "lr_schedule.warmup_iters=1ep", "lr_schedule.min_lr=0.01", "lr_schedule.by_epoch=false",
+                "lr_schedule.warmup_ratio=0.5")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lr_curve.png").exists()
+    for name in ("cosine", "step", "wsd"):
+        assert columns(tmp_path / name / "lr_curve.csv")["lr_0"][0] == pytest.approx(0.05)
+
+
+def test_a_sweep_is_overlaid(tmp_path):
+    done = plot(tmp_path, "--multirun", "lr_schedule=cosine,linear", "runner.max_epochs=2", "preview.text=false")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.parent.name for p in tmp_path.glob("*/lr_curve.csv")) == ["0", "1"]
+    assert (tmp_path / "lr_curve.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["lr_schedule.min_lr=-1"], "error: lr_schedule.min_lr=-1: must be a number >= 0"),
+        (["preview.iters_per_epoch=0"], "error: preview.iters_per_epoch=0: must be an integer > 0"),
+        (["preview.base_lr=[]"], "error: preview.base_lr=null: must be a number >= 0"),
+        (["preview.compare=[cosin]"], "error: lr_schedule=cosin: there is no such option. Did you mean 'cosine'"),
+    ],
+)
+def test_a_user_error_is_one_message_and_status_2(tmp_path, overrides, message):
+    command = [sys.executable, "scripts/plot_lr.py", "preview.iters_per_epoch=9", f"preview.output_dir={tmp_path}"]
+    done = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["lr_schedule=cosine", "lr_schedule.warmup=exp", "lr_schedule.warmup_iters=10%", "runner.max_iters=13"],
+        ["lr_schedule=one_cycle", "lr_schedule.max_lr=0.3", "runner.max_iters=11"],
+    ],
+)
+def test_training_uses_the_values_of_the_preview_bit_for_bit(tmp_path, overrides):
+    from hookline.analysis.preview import compute
+    from hookline.engine import Runner
+    from hookline.experiment import build_runner
+    from hookline.hooks import Hook
+
+    class Record(Hook):
+        def __init__(self) -> None:
+            self.used: list[float] = []
+
+        def after_train_iter(self, runner: Runner) -> None:
+            self.used.append(runner.optimizer.param_groups[0]["lr"])
+
+    resolvers.register()
+    silent = [f"hooks.{name}=null" for name in ("checkpoint", "tensorboard", "lr_curve", "text", "metrics_csv")]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", ["runner.device=cpu", "data.batch_size=200", *silent, *overrides])
+    runner = build_runner(cfg, tmp_path)
+    record = Record()
+    runner.register_hooks([record])
+    clock = runner.clock.at(0)
+    runner.run()
+    assert len(record.used) == clock.max_iters > clock.iters_per_epoch
+    assert record.used == compute(cfg.lr_schedule, clock, [cfg.optimizer.lr]).lr["lr_0"]
+
+
+def test_groups_have_their_names(tmp_path):
+    done = plot(tmp_path, "param_groups=layer_decay", "param_groups.layer_decay=0.5", "model=resnet18")
+    assert done.returncode == 0, done.stderr
+    lr = {name: values[0] for name, values in columns(tmp_path / "lr_curve.csv").items() if name.startswith("lr_")}
+    assert max(lr.values()) == 0.1
+    assert len(set(lr.values())) > 3
+    assert not any(name.removeprefix("lr_").isdigit() for name in lr)
+
+
+def test_scaled_learning_rate(tmp_path):
+    done = plot(tmp_path, "data.batch_size=128", "auto_scale_lr.base_batch_size=32")
+    assert done.returncode == 0, done.stderr
+    assert columns(tmp_path / "lr_curve.csv")["lr_base"][0] == pytest.approx(0.4)

@@ -1,0 +1,196 @@
+"""The main job from the command line: what it reaches, what it leaves, and sweeps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+
+import pytest
+import torch
+import yaml
+from tests.conftest import write_idx
+from tests.hooks.test_default_hooks import scalars
+
+from hookline.data.sets.fashion_mnist import DEBIAN, PARTS
+from hookline.data.sets.idx import find_idx, read_idx
+
+RUN_FILES = ["checkpoints/best.pt", "checkpoints/last.pt", "lr_curve.png", "metrics.csv", "result.json", "train.log"]
+HYDRA_FILES = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_digits_accuracy(train, seed):
+    result = train("lr_schedule=cosine", "optimizer=sgd", f"seed={seed}").result
+    assert result["final"]["val/top1"] >= 98.5
+
+
+def test_the_run_directory(train):
+    finished = train("runner.max_epochs=2", "hooks.tensorboard.interval=5", "lr_schedule.by_epoch=false")
+    assert finished.status == 0
+    directory, result = finished.run_dir, finished.result
+    for name in [*RUN_FILES, *HYDRA_FILES]:
+        assert (directory / name).stat().st_size > 0, name
+
+    assert result["status"] == "completed"
+    assert (result["epochs"], result["iterations"]) == (2, 46)
+    assert set(result["final"]) == {"train/loss", "val/loss", "val/top1", "val/top5"}
+    assert result["best"]["epoch"] in (1, 2)
+    assert result["seconds"] > 0
+    assert result["versions"]["torch"] == torch.__version__
+    assert "git_commit" in result
+
+    rows = list(csv.DictReader((directory / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[-1]["val/top1"]) == result["final"]["val/top1"]
+    assert max(float(row["val/top1"]) for row in rows) == result["best"]["val/top1"]
+
+    steps = [*range(0, 46, 5)]
+    got = scalars(directory / "tensorboard")
+    assert [s for s, _ in got["learning_rate/base"]] == steps
+    assert got["learning_rate/base"][0][1] == pytest.approx(0.1)
+    assert {"momentum/base", "train/loss", "time/iter", "time/data", "throughput/images_per_second"} < set(got)
+    assert [s for s, _ in got["val/top1"]] == [22, 45]
+
+    log = (directory / "train.log").read_text()
+    assert "epoch 2/2" in log
+    assert "done: val/top1" in log
+    last_line = finished.out.strip().splitlines()[-1]
+    assert f"val/top1 {result['final']['val/top1']:.2f} %" in last_line
+    assert str(directory.relative_to(finished.cwd)) in last_line
+    assert "\x1b" not in finished.out
+    assert "\r" not in finished.out
+    assert "after_train_iter   OptimizerHook (ABOVE_NORMAL)" in finished.out
+
+
+def test_checkpoints_hold_the_run(train):
+    finished = train("runner.max_epochs=1")
+    last = torch.load(finished.run_dir / "checkpoints" / "last.pt", weights_only=True)
+    assert yaml.safe_load(last["config"])["optimizer"]["_target_"] == "torch.optim.SGD"
+    assert last["metrics"]["val/top1"] == finished.result["final"]["val/top1"]
+
+
+def test_the_same_seed_gives_the_same_run(train):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(2):
+            finished = train("runner.max_iters=30")
+        train("runner.max_iters=30", "seed=1")
+    finally:
+        torch.set_num_threads(threads)
+    losses = [json.loads((d / "result.json").read_text())["final"] for d in finished.run_dirs]
+    assert losses[0] == losses[1]
+    assert losses[1] != losses[2]
+
+
+def test_multirun(train):
+    finished = train(
+        "-m",
+        "lr_schedule=cosine",
+        "lr_schedule.warmup=constant,linear,exp",
+        "lr_schedule.warmup_iters=1,3",
+        "lr_schedule.warmup_by_epoch=true",
+        "runner.max_epochs=5",
+        "data.batch_size=512",
+        "data.transforms.resize.size=8",
+        "hooks.tensorboard.interval=1",
+    )
+    assert finished.status == 0
+    assert len(finished.run_dirs) == 6
+    curves = set()
+    for directory in finished.run_dirs:
+        for name in [*RUN_FILES, *HYDRA_FILES]:
+            assert (directory / name).stat().st_size > 0, name
+        assert json.loads((directory / "result.json").read_text())["epochs"] == 5
+        curves.add(tuple(scalars(directory / "tensorboard")["learning_rate/base"]))
+        assert (directory / "train.log").read_text().count("done:") == 1
+    assert len(curves) == 6
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("schedule", ["fixed", "step", "cosine"])
+def test_optimizers_and_schedules(train, optimizer, schedule):
+    finished = train(f"optimizer={optimizer}", f"lr_schedule={schedule}", "runner.max_iters=2", "data.batch_size=8")
+    assert finished.result["iterations"] == 2
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ["model=resnet18"],
+        ["model=mobilenetv3_small"],
+        ["model=efficientnet_b0"],
+        ["model=convnext_atto"],
+        ["model=vit_tiny", "model.patch_size=4"],
+        ["model=swin_tiny", "model.patch_size=2", "model.window_size=4"],
+        ["model=regnety_004"],
+        ["model=repvgg_a0"],
+        ["model=mobilevit_xxs"],
+        ["model=timm", "model.model_name=test_vit", "+model.img_size=32"],
+        ["model=torchvision", "model.name=mobilenet_v3_small"],
+    ],
+    ids=lambda m: " ".join(m),
+)
+def test_models(train, model):
+    finished = train(*model, "runner.max_iters=1", "data.batch_size=4", "data.val_batch_size=180")
+    assert finished.status == 0, finished.err
+    assert finished.result["iterations"] == 1
+
+
+def test_a_hook_of_ones_own(train, tmp_path, monkeypatch):
+    (tmp_path / "my_hooks.py").write_text(
+        "from hookline.hooks import Hook\n"
+        "class StopEarly(Hook):\n"
+        "    def __init__(self, at):\n"
+        "        self.at = at\n"
+        "    def after_train_iter(self, runner):\n"
+        "        runner.stop_training = runner.iter + 1 == self.at\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    hook = ["+hooks.mine._target_=my_hooks.StopEarly", "+hooks.mine.at=3", "+hooks.mine.priority=LOWEST"]
+    finished = train(*hook, "hooks.lr_curve=null")
+    assert finished.result["iterations"] == 3
+    assert "StopEarly (LOWEST)" in finished.out
+    assert "LRCurveHook" not in finished.out
+
+
+def test_an_epoch_without_metrics(train):
+    finished = train("runner.max_iters=3", "hooks.train_metrics=null", "hooks.evaluation=null", "hooks.checkpoint=null")
+    assert finished.status == 0, finished.err
+    assert finished.result["best"] == {}
+
+
+def test_bar_on_a_terminal(train, monkeypatch):
+    monkeypatch.setattr("hookline.hooks.text.shows_bar", lambda: True)
+    finished = train("runner.max_iters=8", "hooks.text.refresh=0.001", "hooks.text.interval=2")
+    shown = finished.err.split("\r")
+    assert any("| epoch 1/1  iter 4/8  loss" in frame and "images/s  eta" in frame for frame in shown)
+    assert "iter 4/8" not in finished.out
+    assert "iter 4/8" in (finished.run_dir / "train.log").read_text()
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_a_slice_of_fashion_mnist(train, tmp_path):
+    for part, count in (("train", 6000), ("val", 2000)):
+        for name, dims in zip(PARTS[part], (3, 1), strict=True):
+            path = find_idx(DEBIAN, name)
+            assert path is not None
+            write_idx(tmp_path / "slice" / name, read_idx(path, dims)[:count].numpy())
+    finished = train(
+        "data=fashion_mnist",
+        f"data.root={tmp_path}/slice",
+        "runner.max_epochs=4",
+        "runner.channels_last=true",
+        "lr_schedule.by_epoch=false",
+    )
+    assert finished.result["final"]["val/top1"] >= 80
+
+
+def test_nothing_is_left_in_the_root_logger(train):
+    train("runner.max_iters=1")
+    logging.getLogger("somebody.else").debug("not of interest")
+    for _ in range(2):
+        finished = train("runner.max_iters=1")
+    newest = max(finished.run_dirs, key=lambda d: d.stat().st_mtime)
+    assert (newest / "train.log").read_text().count("done:") == 1

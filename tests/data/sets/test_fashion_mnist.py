@@ -1,0 +1,76 @@
+"""The IDX files, wherever and however they lie."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+import torch
+
+from hookline.config.errors import ConfigError
+from hookline.data import FashionMNIST
+from hookline.data.sets.fashion_mnist import DEBIAN
+from hookline.data.sets.idx import read_idx
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize("inner", [".", "FashionMNIST/raw"])
+def test_layouts(idx_folder, tmp_path, suffix, inner):
+    root = tmp_path / "root"
+    idx_folder(root / inner, suffix)
+    data = FashionMNIST(root=str(root))
+    assert data.train_loader.images.shape == (40, 1, 28, 28)
+    assert torch.equal(data.val_loader.labels, torch.arange(20) % 10)
+
+
+def test_home_folder(idx_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    idx_folder(tmp_path / "sets")
+    assert len(FashionMNIST(root="~/sets").train_loader.images) == 40
+
+
+def test_download_is_torchvisions(idx_folder, tmp_path, monkeypatch):
+    def fake(root, *, download):
+        assert download
+        idx_folder(Path(root) / "FashionMNIST" / "raw")
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", fake)
+    data = FashionMNIST(root=str(tmp_path / "new"), download=True)
+    assert len(data.train_loader.images) == 40
+
+
+def test_failed_download(tmp_path, monkeypatch):
+    def fake(root, *, download):
+        raise RuntimeError("no route")
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", fake)
+    with pytest.raises(ConfigError, match="no route"):
+        FashionMNIST(root=str(tmp_path), download=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not an IDX file"),
+        (b"\0\0\x08\x02\0\0\0\x01\0\0\0\x01\x05", "not an IDX file"),
+        (b"\0\0\x0d\x01\0\0\0\x01\x05\0\0\0", "not an IDX file"),
+        (b"\0\0\x08\x01\0\0\0\x02\x05", "truncated"),
+        (b"\0\0\x08\x01\0\0\0\x02\x05\x06\x07", "too long"),
+    ],
+)
+def test_bad_files(tmp_path, content, message):
+    for path, data in ((tmp_path / "labels", content), (tmp_path / "labels.gz", gzip.compress(content))):
+        path.write_bytes(data)
+        with pytest.raises(ConfigError, match=message):
+            read_idx(path, 1)
+
+
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_the_real_one():
+    data = FashionMNIST()
+    assert data.train_loader.images.shape == (60_000, 1, 28, 28)
+    assert torch.equal(torch.bincount(data.val_loader.labels), torch.full((10,), 1000))
+    normalize = data.val_loader.transforms[-1]
+    assert normalize.mean == pytest.approx([0.2860], abs=1e-4)
+    assert normalize.std == pytest.approx([0.3530], abs=1e-4)
