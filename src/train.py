@@ -1,7 +1,6 @@
 """Train a classifier: `python src/train.py [group=option ...] [key=value ...]`, or `-m` for a sweep. See the README."""
 
 from hookline.commands.app import run_app
-from hookline.experiment import train
 
 if __name__ == "__main__":
-    run_app(train, "train")
+    run_app("hookline.commands.train:train", "train")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Several threads that wait for one another on two cores slow the suite down several-fold. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import gzip
 import json
 import struct
@@ -26,6 +31,17 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def forget_modules(tmp_path_factory):
+    """Forget the modules that a test wrote and imported: the next test's may have the same names."""
+    before = set(sys.modules)
+    yield
+    written = str(tmp_path_factory.getbasetemp())
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(written):
+            del sys.modules[name]
 
 
 @dataclass
@@ -75,7 +91,7 @@ def run_task(tmp_path, monkeypatch, capfd):
 @pytest.fixture
 def train(run_task):
     """Return a function that runs `src/train.py` with these arguments."""
-    from hookline.experiment import train as task
+    from hookline.commands.train import train as task
 
     return lambda *arguments: run_task(task, "train", *arguments)
 
@@ -143,14 +159,17 @@ def config():
     return make
 
 
+# The loggers, hooks and checkpoints that write files.
+QUIET = ["logger.tensorboard=null", "logger.csv=null", "checkpoint=none", "hooks.lr_curve=null", "hooks.text=null"]
+
+
 @pytest.fixture
 def runner(config, tmp_path):
     """Return a function: the runner of a short digits run with these overrides, with no hooks that write files."""
     from hookline.experiment import build_runner
-
-    quiet = [f"hooks.{name}=null" for name in ("metrics_csv", "checkpoint", "tensorboard", "lr_curve", "text")]
+    from hookline.job import Job
 
     def make(*overrides: str):
-        return build_runner(config(*quiet, "runner.max_iters=20", "runner.device=cpu", *overrides), tmp_path)
+        return build_runner(config(*QUIET, "runner.max_iters=20", "runner.device=cpu", *overrides), Job(tmp_path))
 
     return make

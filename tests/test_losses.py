@@ -1,4 +1,4 @@
-"""Losses and mixing."""
+"""Losses, of labels and of what mixing makes of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.data.mix import MixHook
+from hookline.data import Digits
 from hookline.losses import CrossEntropy, Focal, SoftTarget
 
 LOSSES = ["cross_entropy", "soft_target", "bce", "focal"]
@@ -56,8 +56,8 @@ def test_balanced_weights_make_every_class_count_the_same():
 
 def test_balanced_weights_from_the_data(runner):
     run = runner("loss.weight=balanced", "data.transforms.resize=null", "runner.max_iters=2")
-    counts = torch.bincount(run.data.train_loader.labels)
-    torch.testing.assert_close(run.loss.weight, counts.sum() / (10 * counts))
+    counts = torch.bincount(Digits(split="train").targets)
+    torch.testing.assert_close(run.update.loss.weight, counts.sum() / (10 * counts))
     run.run()
 
 
@@ -69,9 +69,6 @@ def test_balanced_weights_from_the_data(runner):
         (lambda: CrossEntropy(weight="balanced"), "do not tell their class counts"),
         (lambda: CrossEntropy(label_smoothing=1.0), "label_smoothing"),
         (lambda: Focal(gamma=-1.0), "gamma"),
-        (lambda: MixHook(num_classes=3), "mixup"),
-        (lambda: MixHook(mixup=-1.0, num_classes=3), "mixup"),
-        (lambda: MixHook(mixup=1.0, p=0.0, num_classes=3), "p=0"),
     ],
 )
 def test_wrong_settings(make, message):
@@ -87,48 +84,12 @@ def test_a_list_of_the_wrong_length_is_told(runner):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("mix", ["none", "both"])
 def test_every_loss_trains_with_and_without_mixing(loss, mix, runner):
-    run = runner(f"loss={loss}", f"mix={mix}", "data.transforms.resize=null", "optimizer=adam", "hooks.evaluation=null")
+    run = runner(f"loss={loss}", f"mix={mix}", "data.transforms.resize=null", "optimizer=adam", "evaluation=none")
     run.run()
-    total, count = run.metrics.total("train/loss")
+    total, count = run.sums.total("train/loss")
     assert total / count > 0
-    assert run.metrics.latest["train/loss"] == total / count
-    assert run.batch[1].ndim == (1 if mix == "none" else 2)
-
-
-@pytest.mark.parametrize("mix", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
-def test_mixing_keeps_images_and_targets_together(mix):
-    # Sample i is an image full of the value i, of class i: what is left of each in the image is in the target.
-    images = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 16, 16).contiguous()
-    hook = MixHook(**mix, num_classes=8)
-    mixed, targets = hook.mix(images, torch.arange(8), seed=1, epoch=2, iteration=3)
-    torch.testing.assert_close(targets.sum(1), torch.ones(8))
-    torch.testing.assert_close(mixed.mean((1, 2, 3)), targets @ torch.arange(8.0), rtol=1e-4, atol=1e-4)
-    assert torch.equal(images[:, 0, 0, 0], torch.arange(8.0))
-
-
-def test_what_is_drawn_is_a_function_of_seed_epoch_and_iteration():
-    images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
-    hook = MixHook(mixup=0.8, cutmix=1.0, num_classes=8)
-    draws = {}
-    for key in [(s, e, i) for s in (0, 1) for e in (0, 1) for i in (0, 1, 2)]:
-        torch.manual_seed(len(draws))
-        before = torch.get_rng_state()
-        draws[key] = hook.mix(images, labels, seed=key[0], epoch=key[1], iteration=key[2])
-        assert torch.equal(torch.get_rng_state(), before)
-    for key, (mixed, targets) in draws.items():
-        again = MixHook(mixup=0.8, cutmix=1.0, num_classes=8).mix(
-            images, labels, seed=key[0], epoch=key[1], iteration=key[2]
-        )
-        assert torch.equal(again[0], mixed)
-        assert torch.equal(again[1], targets)
-    assert len({tuple(targets.flatten().tolist()) for _, targets in draws.values()}) == len(draws)
-
-
-def test_a_share_of_the_batches_stays_as_it_is():
-    images, labels = torch.rand(8, 1, 8, 8), torch.arange(8)
-    hook = MixHook(mixup=0.8, p=0.5, num_classes=8)
-    kept = sum(hook.mix(images, labels, seed=0, epoch=0, iteration=i)[1].ndim == 1 for i in range(100))
-    assert 30 < kept < 70
+    assert run.history[-1]["train/loss"] == total / count
+    assert run.batch.targets.ndim == (1 if mix == "none" else 2)
 
 
 def test_mixing_with_a_loss_of_labels_only_is_refused(runner, monkeypatch, tmp_path):

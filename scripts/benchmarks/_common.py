@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from omegaconf import OmegaConf
+from hydra import compose, initialize_config_dir
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from hookline.engine import Runner
-from hookline.hooks.build import build_hooks
-from hookline.schedules import Cosine
-
-DEFAULT_HOOKS = Path(__file__).resolve().parents[2] / "conf" / "hooks" / "default.yaml"
+from hookline.config import resolvers
+from hookline.config.paths import conf
+from hookline.data import Batch
+from hookline.engine import Forward, Runner
+from hookline.experiment import build_hooks, build_metrics, build_update
+from hookline.job import Job
+from hookline.schedules import Clock, Cosine
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -78,32 +79,64 @@ class TimedPass:
         return self._stop - self._start
 
 
-def train_with_hookline(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batches: Any,
-    val_batches: Sequence[Any],
-    folder: Path,
-    changes: Mapping[str, Any] | None = None,
-) -> None:
-    """Train one epoch with hookline's runner, the hooks of `conf/hooks/default.yaml` and cosine LR each iteration.
+class PassLoader:
+    """A pass over `(images, labels)` as hookline's loaders are: it is gone through once.
 
     Args:
         batches: has a length, and gives `(images, labels)`.
-        changes: by the name of a hook, what differs from the default.
     """
+
+    def __init__(self, batches: Any) -> None:
+        self._pass = batches
+
+    def __len__(self) -> int:
+        return len(self._pass)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches."""
+        for images, labels in self._pass:
+            yield Batch(images, labels, labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: such a run is not continued."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up nothing."""
+
+
+def train_with_hookline(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: Any,
+    val_loader: Any,
+    folder: Path,
+    *overrides: str,
+) -> None:
+    """Train one epoch with hookline's runner, its default hooks and loggers, and cosine LR each iteration.
+
+    Args:
+        model: what is trained.
+        optimizer: over its parameters.
+        loader: the batches, as `hookline.data.Loader`.
+        val_loader: the batches of validation.
+        folder: the run directory.
+        overrides: of the default config, such as `logger.interval=50`.
+    """
+    resolvers.register()
+    with initialize_config_dir(str(conf()), version_base="1.3"):
+        cfg = compose("train", list(overrides))
+    clock = Clock.for_run(len(loader), max_epochs=1)
     runner = Runner(
-        model=model,
-        data=SimpleNamespace(train_loader=batches, val_loader=val_batches),
-        loss=cross_entropy,
-        optimizer=optimizer,
-        device=str(next(model.parameters()).device),
-        max_epochs=1,
-        work_dir=folder,
+        update=build_update(cfg, forward=Forward(model), loss=cross_entropy, optimizer=optimizer),
+        train_loader=loader,
+        val_loader=val_loader,
+        metrics=build_metrics(cfg),
+        clock=clock,
+        schedules={"lr": Cosine(min_value=0.0, by_epoch=False).for_run(clock)},
+        hooks=build_hooks(cfg),
+        job=Job(folder),
     )
-    runner.schedules["lr"] = Cosine(min_value=0.0, by_epoch=False).for_run(runner.clock)
-    hooks = OmegaConf.merge(OmegaConf.load(DEFAULT_HOOKS), dict(changes or {}))
-    runner.register_hooks(build_hooks(hooks))  # type: ignore[arg-type]
     # The lines that a run shows go to its log file, as in a run; another thread may train, too.
     log, thread = logging.getLogger("hookline"), threading.get_ident()
     handler = logging.FileHandler(folder / "train.log")

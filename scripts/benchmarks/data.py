@@ -21,17 +21,13 @@ import tempfile
 from pathlib import Path
 
 import torch
+from _common import CLOCKS, TimedPass, interleave, machine, positive, report, spread, table
 from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from scripts.benchmarks._common import CLOCKS, TimedPass, interleave, machine, positive, report, spread, table
-
 from hookline.config.errors import ConfigError
-from hookline.data import FashionMNIST, Normalize, RandomCrop, RandomHorizontalFlip
+from hookline.data import FashionMNIST, InMemoryLoader, Normalize, RandomCrop, RandomHorizontalFlip
 from hookline.data.sets.fashion_mnist import PARTS
 from hookline.data.sets.idx import find_idx
 
@@ -40,14 +36,15 @@ PADDING = 2
 MEAN, STD = [0.2860], [0.3530]
 
 
-def hookline_data(root: str | None) -> FashionMNIST:
-    """Return hookline's data set."""
-    return FashionMNIST(
-        root=root,
-        batch_size=BATCH,
-        train_transforms={"crop": RandomCrop(padding=PADDING), "flip": RandomHorizontalFlip()},
-        transforms={"normalize": Normalize(MEAN, STD)},
-    )
+def hookline_loader(root: str | None) -> tuple[FashionMNIST, InMemoryLoader]:
+    """Return hookline's source and loader."""
+    source = FashionMNIST(split="train", root=root)
+    transforms = {
+        "crop": RandomCrop(padding=PADDING),
+        "flip": RandomHorizontalFlip(),
+        "normalize": Normalize(MEAN, STD),
+    }
+    return source, InMemoryLoader(source, batch_size=BATCH, transforms=transforms, shuffle=True)
 
 
 def torchvision_loader(root: Path, folder: Path) -> DataLoader:
@@ -86,19 +83,18 @@ def main() -> None:
     found = machine()
     clock = CLOCKS[args.clock]
     try:
-        data = hookline_data(args.root)
+        source, loader = hookline_loader(args.root)
     except ConfigError as error:
         sys.exit(str(error))
     epoch = itertools.count()
 
     def hookline() -> float:
-        data.train_loader.set_epoch(next(epoch))
         start = clock()
-        count = sum(len(labels) for _, labels in data.train_loader)
+        count = sum(len(batch) for batch in loader.batches(next(epoch)))
         return count / (clock() - start)
 
     with tempfile.TemporaryDirectory() as folder:
-        usual = torchvision_loader(data.root, Path(folder))
+        usual = torchvision_loader(source.root, Path(folder))
         batches = max(1, args.images // BATCH)
 
         def torchvision() -> float:

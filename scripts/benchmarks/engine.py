@@ -6,7 +6,7 @@ of one process, and take turns of 250 iterations. So little is computed that wha
     bare       zero_grad, forward, cross_entropy, backward, step; nothing else
     lean       the same, but the gradients set to None by hand: what `zero_grad` takes beyond that is the profiler's
                record. hookline does it like this
-    hookline   the runner with every hook of conf/hooks/default.yaml, TensorBoard every 50 iterations: cosine LR set
+    hookline   the runner with every hook and logger of conf/train.yaml, TensorBoard every 50 iterations: cosine LR set
                each iteration, loss and timing summed each iteration, text line to a log file every 50, LR chart.
                Evaluation, checkpoint, CSV and chart happen once, after the timed iterations
     mmengine   Runner with its runtime, timer, scheduler (cosine, each iteration) and logger hooks (text and
@@ -34,7 +34,6 @@ import argparse
 import io
 import itertools
 import logging
-import sys
 import tempfile
 import time
 import warnings
@@ -45,16 +44,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from scripts.benchmarks._common import (
+from _common import (
     CLOCKS,
+    PassLoader,
     machine,
     positive,
     report,
@@ -62,7 +54,11 @@ from scripts.benchmarks._common import (
     table,
     train_with_hookline,
 )
-from scripts.benchmarks._turns import TurnPass, take_turns
+from _turns import TurnPass, take_turns
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
 
 FEATURES, CLASSES, BATCH = 32, 10, 8
 LR, MOMENTUM = 0.01, 0.9
@@ -111,10 +107,18 @@ def lean(batches: TurnPass, folder: Path) -> None:
         optimizer.step()
 
 
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, batches: TurnPass, folder: Path, *overrides: str) -> None:
+    """Train with hookline's runner and its default hooks, changed by overrides."""
+    val_loader = PassLoader(make_batches()[:1])
+    train_with_hookline(
+        model, optimizer, PassLoader(batches), val_loader, folder, f"logger.interval={INTERVAL}", *overrides
+    )
+
+
 def hookline(batches: TurnPass, folder: Path) -> None:
     """Train with hookline's runner and its default hooks."""
     model, optimizer = make_model()
-    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, {"tensorboard": {"interval": INTERVAL}})
+    train(model, optimizer, batches, folder)
 
 
 def bare_clip(batches: TurnPass, folder: Path) -> None:
@@ -132,8 +136,7 @@ def bare_clip(batches: TurnPass, folder: Path) -> None:
 def hookline_clip(batches: TurnPass, folder: Path) -> None:
     """Train with hookline, clip, and log the norm."""
     model, optimizer = make_model()
-    hooks = {"tensorboard": {"interval": INTERVAL}, "optimizer": {"grad_clip": {"max_norm": CLIP}}}
-    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, hooks)
+    train(model, optimizer, batches, folder, f"update.grad_clip.max_norm={CLIP}")
 
 
 def bare_ema(batches: TurnPass, folder: Path) -> None:
@@ -151,9 +154,7 @@ def bare_ema(batches: TurnPass, folder: Path) -> None:
 def hookline_ema(batches: TurnPass, folder: Path) -> None:
     """Train with hookline, and average the weights."""
     model, optimizer = make_model()
-    ema = {"_target_": "hookline.hooks.ema.EMAHook", "decay": DECAY, "priority": 65}
-    hooks = {"tensorboard": {"interval": INTERVAL}, "ema": ema}
-    train_with_hookline(model, optimizer, batches, make_batches()[:1], folder, hooks)
+    train(model, optimizer, batches, folder, "hooks=ema", f"hooks.ema.decay={DECAY}")
 
 
 def mmengine_loop() -> Contestant:

@@ -1,138 +1,442 @@
-"""The main job: from a composed config to a trained model and its run directory."""
+"""From a composed config to the parts of a run: one small function for each part.
+
+This is the only place besides the commands that sees a config; what is below gets plain arguments. Each function
+imports what it needs, so that a command which builds one part does not wait for the packages of the others.
+"""
 
 from __future__ import annotations
 
-import logging
-import math
-import random
-import time
-from pathlib import Path
-from typing import Any
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import numpy
-import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.commands.result import device_name, final_line, write_result
 from hookline.config.checks import check_number
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.config.instantiate import build, parameter_error
-from hookline.data.mix import build_mix
-from hookline.engine import Runner
-from hookline.engine.device import resolve_device
-from hookline.hooks.build import build_hooks
-from hookline.hooks.freeze import FreezeHook
-from hookline.loggers.console import shown
-from hookline.losses import build_loss
-from hookline.models.build import build_model, check_model
-from hookline.optim.build import build_optimizer, chosen_option, lr_factor
-from hookline.optim.freeze import apply_freeze
-from hookline.optim.groups_table import groups_table
-from hookline.schedules.build import build_schedule
+from hookline.config.instantiate import build, locate, parameter_error, to_plain, told_at
+from hookline.schedules import Clock, Curve, WarmUp
+from hookline.schedules.quantities import WARMED_FROM_ABOVE, spellings
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
+    from hookline.data import Batch, InMemoryLoader, Source
+    from hookline.data.mix import Mix
+    from hookline.data.transforms import Transform
+    from hookline.engine import Forward, Hook, Runner, Update
+    from hookline.job import Job
+    from hookline.metrics import Metric
+    from hookline.optim.freeze import Freeze
 
-def train(cfg: DictConfig) -> float:
-    """Train as `cfg` says, leave everything in Hydra's run directory, and return the best monitored number."""
-    started = time.perf_counter()
-    work_dir = Path(HydraConfig.get().runtime.output_dir)
-    runner = build_runner(cfg, work_dir)
-    describe(cfg, runner)
-    runner.run()
-    seconds = time.perf_counter() - started
-    write_result(runner, seconds)
-    log.info(final_line(runner, seconds))
-    return runner.best.get("val/top1", math.nan)
+Node = Mapping[str, Any]
+
+# Keys of the `data` group that say how batches are made of a source; the others are the source's own.
+LOADING = frozenset({"batch_size", "val_batch_size", "drop_last", "train_transforms", "transforms"})
+WARMUP = frozenset(inspect.signature(WarmUp).parameters) - {"curve", "inverse"}
 
 
-def build_runner(cfg: DictConfig, work_dir: Path) -> Runner:
-    """Return the runner that `cfg` describes, hooks registered, ready to run.
+def require(cfg: DictConfig, *groups: str) -> None:
+    """Raise `ConfigError` where one of these groups was left out of the config."""
+    for group in groups:
+        if cfg.get(group) is None:
+            raise ConfigError(f"{group}: is missing; choose an option with {group}=NAME")
+
+
+def build_device(cfg: DictConfig) -> torch.device:
+    """Return the device that `runner.device` names."""
+    from hookline.engine.device import resolve_device
+
+    with told_at("runner"):
+        return resolve_device(cfg.runner.device)
+
+
+def build_source(cfg: DictConfig, split: str) -> Source:
+    """Return the split of the data set that the `data` group describes; nothing is read yet."""
+    from hookline.data import Source
+
+    node = {key: value for key, value in to_plain(cfg.data, "data").items() if key not in LOADING}
+    source = build(node, "data", split=split)
+    if not isinstance(source, Source):
+        raise ConfigError(f"data._target_={node['_target_']}: must name a subclass of hookline.data.Source")
+    return source
+
+
+def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, Transform]]:
+    """Return the transforms of training images alone, and those of all images, by name; a null entry is left out."""
+    from hookline.data.transforms import Transform
+
+    found: list[dict[str, Transform]] = []
+    for group in ("train_transforms", "transforms"):
+        named = {}
+        for name, node in to_plain(cfg.data.get(group) or {}, f"data.{group}").items():
+            key = f"data.{group}.{name}"
+            if node is None:
+                continue
+            transform = build(node, key)
+            if not isinstance(transform, Transform):
+                raise ConfigError(f"{key}: must name a subclass of hookline.data.transforms.Transform")
+            if transform.draws and group == "transforms":
+                kind = type(transform).__name__
+                raise ConfigError(f"{key}={kind}: must be a transform without randomness (see data.train_transforms)")
+            named[name] = transform
+        found.append(named)
+    training, common = found
+    for name in training.keys() & common.keys():
+        raise ConfigError(f"data.transforms.{name}: has the name of one of data.train_transforms; give it another")
+    return training, common
+
+
+def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mix: Mix | None = None) -> InMemoryLoader:
+    """Return the loader of the training split."""
+    from hookline.data import InMemoryLoader
+
+    training, common = build_transforms(cfg)
+    with told_at("data"):
+        return InMemoryLoader(
+            source,
+            batch_size=cfg.data.batch_size,
+            transforms=training | with_normalization(common, source),
+            mix=mix,
+            shuffle=True,
+            drop_last=cfg.data.get("drop_last", False),
+            seed=cfg.seed,
+            device=device,
+        )
+
+
+def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: torch.device) -> InMemoryLoader:
+    """Return the loader of the validation split, whose images are normalised as the training split's."""
+    from hookline.data import InMemoryLoader
+
+    _, common = build_transforms(cfg)
+    batch_size = cfg.data.get("val_batch_size", cfg.data.batch_size)
+    try:
+        return InMemoryLoader(
+            source, batch_size=batch_size, transforms=with_normalization(common, training), device=device
+        )
+    except ParameterError as error:
+        raise parameter_error("data", ParameterError(f"val_{error.name}", error.value, error.expected)) from error
+
+
+def with_normalization(transforms: Mapping[str, Transform], training: Source) -> dict[str, Transform]:
+    """Return the transforms; with a `Normalize` by the training images' mean and deviation if they have none."""
+    from hookline.data import Normalize
+    from hookline.data.in_memory import tensors_of
+    from hookline.data.transforms.batched import mean_and_std
+
+    if any(isinstance(transform, Normalize) for transform in transforms.values()):
+        return dict(transforms)
+    return {**transforms, "normalize": Normalize(*mean_and_std(tensors_of(training)[0]))}
+
+
+def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
+    """Return channels, height and width of the images that the model sees; no image is read if the source knows."""
+    import torch
+
+    size = source.image_size
+    images = torch.zeros(1, source.channels, *size, dtype=torch.uint8) if size else source.read(0).unsqueeze(0)
+    _, common = build_transforms(cfg)
+    for name, transform in common.items():
+        try:
+            images = transform(images, torch.empty(1, 0))
+        except Exception as error:  # whatever a transform does with images that it is not made for
+            shown = "x".join(map(str, images.shape[1:]))
+            raise ConfigError(f"data.transforms.{name}: cannot take the data's {shown} images: {error}") from error
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
+def build_model(cfg: DictConfig, source: Source) -> nn.Module:
+    """Return the model, fitted to the data's classes, channels and image size, on the CPU."""
+    from hookline.models.build import build_model as build_from_node
+
+    channels, height, _ = input_shape(cfg, source)
+    return build_from_node(cfg.model, num_classes=len(source.classes), in_chans=channels, img_size=height)
+
+
+def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
+    """Return the model with parameters that have names and shapes but no numbers, whatever weights it starts from."""
+    import torch
+
+    node = to_plain(cfg.model, "model")
+    for key, value in {"pretrained": False, "weights": None, "checkpoint_path": None}.items():
+        if key in node:
+            node[key] = value
+    with torch.device("meta"):
+        return build_model(OmegaConf.create({**cfg, "model": node}), source)
+
+
+def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:
+    """Return what stays frozen, None for nothing; what stays so for the whole run is frozen here already."""
+    if cfg.get("freeze") is None:
+        return None
+    freeze: Freeze = build(cfg.freeze, "freeze")
+    with told_at("freeze"):
+        frozen = freeze.select(model)
+    if freeze.epochs is None:
+        for parameter in frozen.values():
+            parameter.requires_grad_(False)
+    return freeze if frozen else None
+
+
+def build_forward(cfg: DictConfig, model: nn.Module) -> Forward:
+    """Return the model's forward pass as `runner` wants it."""
+    from hookline.engine import Forward
+
+    runner = cfg.runner
+    with told_at("runner"):
+        return Forward(model, precision=runner.precision, channels_last=runner.channels_last, compile=runner.compile)
+
+
+def build_loss(cfg: DictConfig, source: Source, device: torch.device) -> Any:
+    """Return the loss on the device; it is told the training data's class counts if it takes `class_counts`."""
+    from torch import nn
+
+    target = locate(to_plain(cfg.loss, "loss").get("_target_"), "loss")
+    takes_counts = "class_counts" in inspect.signature(target).parameters
+    given: dict[str, Any] = {"class_counts": source.class_counts} if takes_counts else {}
+    loss = build(cfg.loss, "loss", **given)
+    return loss.to(device) if isinstance(loss, nn.Module) else loss
+
+
+def build_mix(cfg: DictConfig, loss: Any, num_classes: int, device: torch.device) -> Mix | None:
+    """Return what mixes the samples of a batch, None for nothing.
+
+    Raises:
+        ConfigError: the loss takes no soft targets.
+    """
+    import torch
+
+    node = cfg.get("mix")
+    if node is None or node.get("_target_") is None:
+        return None
+    mix: Mix = build(node, "mix", num_classes=num_classes)
+    logits = torch.zeros(2, num_classes, device=device)
+    message = (
+        f"mix: mixing gives soft targets, and {type(loss).__name__} takes labels only; choose loss=cross_entropy,"
+        " soft_target, bce or focal, or mix=none"
+    )
+    try:
+        value = loss(logits, torch.full_like(logits, 1 / num_classes))
+    except Exception as error:  # whatever a loss for labels does with something else
+        raise ConfigError(message) from error
+    if value.ndim != 0 or not bool(value.isfinite()):
+        raise ConfigError(message)
+    return mix
+
+
+def lr_factor(cfg: DictConfig) -> float:
+    """Return what `auto_scale_lr` multiplies the optimizer's learning rate by."""
+    from hookline.optim.build import lr_scale
+
+    node = cfg.get("auto_scale_lr") or {}
+    with told_at("auto_scale_lr"):
+        return lr_scale(cfg.data.get("batch_size"), **node)
+
+
+def build_optimizer(cfg: DictConfig, model: nn.Module, option: Node | None = None) -> torch.optim.Optimizer:
+    """Return the optimizer over the model's parameter groups.
+
+    Args:
+        cfg: the config.
+        model: what is trained.
+        option: the option of the group `optimizer` that the config was made from, if known: see
+            `hookline.optim.build`.
+    """
+    from hookline.optim.build import build_optimizer as build_from_node
+
+    return build_from_node(cfg.optimizer, model, cfg.get("param_groups"), lr_scale=lr_factor(cfg), option=option)
+
+
+def build_update(
+    cfg: DictConfig, *, forward: Forward, loss: Any, optimizer: torch.optim.Optimizer, freeze: Freeze | None = None
+) -> Update:
+    """Return what a batch does to the weights."""
+    from hookline.engine import Update
+
+    update = build(cfg["update"], "update", forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
+    if not isinstance(update, Update):
+        raise ConfigError(f"update._target_={cfg['update']._target_}: must name a subclass of hookline.engine.Update")
+    return update
+
+
+def build_clock(cfg: DictConfig, iters_per_epoch: int) -> Clock:
+    """Return the start of the run, whose length is `runner.max_epochs` or `runner.max_iters`."""
+    epochs, iters = cfg.runner.max_epochs, cfg.runner.max_iters
+    with told_at("runner"):
+        if (epochs is None) == (iters is None):
+            raise ParameterError("max_epochs", epochs, "given, or else max_iters, and not both")
+        name = "max_iters" if epochs is None else "max_epochs"
+        check_number(name, cfg.runner[name], gt=0, integer=True)
+    return Clock.for_run(iters_per_epoch, max_epochs=epochs, max_iters=iters)
+
+
+def schedule_nodes(cfg: DictConfig) -> dict[str, Node]:
+    """Return the schedules' nodes by the parameter-group field that each drives.
+
+    `lr_schedule` drives `lr`, and so does every other key of the config's root that ends in `_schedule` drive the field
+    that it is named after. A group's option `none` drives nothing.
+    """
+    nodes = {str(key).removesuffix("_schedule"): cfg[key] for key in cfg if str(key).endswith("_schedule")}
+    found = {}
+    for field, node in nodes.items():
+        if node is None:
+            continue
+        if not isinstance(node, Mapping | DictConfig):
+            raise ConfigError(f"{field}_schedule={node}: must be a mapping with a _target_")
+        if node.get("_target_", "missing") is not None:
+            found[field] = node
+    return found
+
+
+def build_schedule(node: Node, field: str, clock: Clock) -> Curve:
+    """Return the curve of one parameter-group field in a run of this length.
+
+    The warm-up keys (`warmup`, `warmup_iters`, ...) go to `WarmUp`, the others to the curve.
+
+    Args:
+        node: the config node: `_target_`, the curve's parameters and the warm-up's.
+        field: what it drives: `lr`, `momentum`, `weight_decay`, ...
+        clock: the start of the run.
+    """
+    key = f"{field}_schedule"
+    plain = to_plain(node, key)
+    warmup = {name: plain.pop(name) for name in WARMUP & plain.keys()}
+    words = spellings(field)
+    curve = build(plain, key, spellings=words)
+    if not isinstance(curve, Curve):
+        raise ConfigError(f"{key}._target_={plain['_target_']}: must name a subclass of hookline.schedules.Curve")
+    try:
+        return WarmUp(curve, **warmup, inverse=field in WARMED_FROM_ABOVE).for_run(clock)
+    except ParameterError as error:
+        raise parameter_error(key, error.respelled({name: word for word, name in words.items()})) from error
+
+
+def build_schedules(cfg: DictConfig, clock: Clock) -> dict[str, Curve]:
+    """Return the curves that drive the optimizer, by parameter-group field."""
+    return {field: build_schedule(node, field, clock) for field, node in schedule_nodes(cfg).items()}
+
+
+def build_metrics(cfg: DictConfig) -> list[Metric]:
+    """Return what is measured on the validation set."""
+    nodes = to_plain((cfg.get("evaluation") or {}).get("metrics") or {}, "evaluation.metrics")
+    found = []
+    for name, node in nodes.items():
+        if node is None:
+            continue
+        key = f"evaluation.metrics.{name}"
+        metric = build(node, key)
+        if not all(callable(getattr(metric, method, None)) for method in ("reset", "update", "compute")):
+            raise ConfigError(f"{key}: must name a class with reset, update and compute, as hookline.metrics.Metric is")
+        found.append(metric)
+    return found
+
+
+def build_hooks(cfg: DictConfig) -> list[Hook]:
+    """Return the hooks: those of the group `hooks`, and those that `evaluation`, `logger` and `checkpoint` describe."""
+    from hookline.hooks.evaluation import EvaluationHook
+
+    nodes = to_plain(cfg.get("hooks") or {}, "hooks")
+    found = {name: build_hook(node, f"hooks.{name}", name) for name, node in nodes.items() if node is not None}
+    evaluation = to_plain(cfg.get("evaluation") or {}, "evaluation")
+    if evaluation.get("interval") is not None:
+        with told_at("evaluation"):
+            found["evaluation"] = EvaluationHook(evaluation["interval"])
+    if cfg.get("logger") is not None:
+        found["logger"] = build_logger(cfg)
+    checkpoint = to_plain(cfg.get("checkpoint") or {}, "checkpoint")
+    if checkpoint.get("_target_") is not None:
+        found["checkpoint"] = build_hook(checkpoint, "checkpoint", "checkpoint")
+    return list(found.values())
+
+
+def build_hook(node: object, key: str, name: str) -> Hook:
+    """Return the hook that a node describes; `priority` in it overrides its class's."""
+    from hookline.engine import Hook, Priority
+
+    plain = to_plain(node, key)
+    priority = plain.pop("priority", None)
+    hook = build(plain, key)
+    if not isinstance(hook, Hook):
+        raise ConfigError(f"{key}._target_={plain['_target_']}: must name a subclass of hookline.hooks.Hook")
+    hook.name = name
+    if priority is not None:
+        with told_at(key):
+            hook.priority = Priority.parse(priority)
+    return hook
+
+
+def build_logger(cfg: DictConfig) -> Hook:
+    """Return the hook that hands numbers to the sinks of the group `logger`."""
+    from hookline.hooks.log import LogHook
+    from hookline.loggers.sink import Sink
+
+    nodes = to_plain(cfg.get("logger") or {}, "logger")
+    interval = nodes.pop("interval", 10)
+    sinks = {}
+    for name, node in nodes.items():
+        if node is None:
+            continue
+        sinks[name] = build(node, f"logger.{name}")
+        if not isinstance(sinks[name], Sink):
+            raise ConfigError(f"logger.{name}: must name a subclass of hookline.loggers.sink.Sink")
+    with told_at("logger"):
+        return LogHook(sinks, interval)
+
+
+def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runner:
+    """Return the runner that `cfg` describes, ready to run.
+
+    Args:
+        cfg: the config.
+        job: the run directory.
+        option: see `build_optimizer`.
 
     Raises:
         ConfigError: any part of the config is wrong; the cheap checks come before data are read.
     """
-    for key in ("data", "model", "loss", "optimizer", "lr_schedule", "runner"):
-        if cfg.get(key) is None:
-            raise ConfigError(f"{key}: is missing; choose an option with {key}=NAME")
-    try:
+    from hookline.engine import Runner
+    from hookline.engine.device import Generators
+    from hookline.engine.trial import check_model
+
+    require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
+    with told_at(""):
         check_number("seed", cfg.seed, ge=0, integer=True)
-        device = resolve_device(cfg.runner.device)
-    except ParameterError as error:
-        raise parameter_error("runner" if error.name == "device" else None, error) from error
-    hooks = build_hooks(cfg.hooks)
-    seed_everything(cfg.seed)
-    data = build(cfg.data, "data", seed=cfg.seed, device=device)
-    images, labels = first_batch(data)
-    model = build_model(cfg.model, num_classes=data.num_classes, in_chans=data.in_chans, img_size=images.shape[-1]).to(
-        device
-    )
-    if cfg.runner.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    freeze = apply_freeze(cfg.get("freeze"), model)
-    if freeze is not None:
-        hooks.append(FreezeHook(freeze))
-    loss = build_loss(cfg.loss, data, device)
-    classes = check_model(model, loss, images, labels, data.num_classes)
-    hooks += build_mix(cfg.get("mix"), loss, classes, device)
-    runner = build(
-        cfg.runner,
-        "runner",
-        model=model,
-        data=data,
-        loss=loss,
-        optimizer=build_optimizer(
-            cfg.optimizer, model, cfg.get("param_groups"), lr_scale=lr_factor(cfg), option=chosen_option()
-        ),
-        seed=cfg.seed,
-        work_dir=work_dir,
-        config=OmegaConf.to_yaml(cfg, resolve=True),
-    )
-    for name in map(str, cfg):
-        node = cfg[name]
-        if name.endswith("_schedule") and node is not None and node.get("_target_", "missing") is not None:
-            field = name.removesuffix("_schedule")
-            runner.schedules[field] = build_schedule(node, name, runner.clock, field)
-    runner.register_hooks(hooks)
-    return runner
+    device = build_device(cfg)
+    hooks, metrics = build_hooks(cfg), build_metrics(cfg)
+    Generators(device).seed(cfg.seed)
+    evaluation = cfg.get("evaluation") or {}
+    validates = bool(metrics) or evaluation.get("interval") is not None
+    training = build_source(cfg, "train")
+    # A run without validation reads no validation data: the model is then tried on images of the training split.
+    val_loader = build_val_loader(cfg, build_source(cfg, "val") if validates else training, training, device)
+    model = build_model(cfg, training).to(device)
+    freeze = build_freeze(cfg, model)
+    forward = build_forward(cfg, model)
+    loss = build_loss(cfg, training, device)
+    outputs = check_model(forward, loss, first(val_loader), len(training.classes))
+    train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device))
+    clock = build_clock(cfg, len(train_loader))
+    optimizer = build_optimizer(cfg, model, option)
+    with told_at("evaluation"):
+        return Runner(
+            update=build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze),
+            train_loader=train_loader,
+            val_loader=val_loader if validates else None,
+            metrics=metrics,
+            clock=clock,
+            schedules=build_schedules(cfg, clock),
+            hooks=hooks,
+            monitor=evaluation.get("monitor") or "train/loss",
+            mode=evaluation.get("mode"),
+            seed=cfg.seed,
+            job=job,
+        )
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's global generators."""
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def first_batch(data: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return two samples as the model will see them in validation."""
-    images, labels = next(iter(data.val_loader))
-    return images[:2], labels[:2]
-
-
-def describe(cfg: DictConfig, runner: Runner) -> None:
-    """Say what is going to run: device, model, data, length, hooks and where it is written."""
-    clock = runner.clock
-    parameters = sum(p.numel() for p in runner.model.parameters())
-    log.info("run directory: %s", shown(runner.work_dir))
-    log.info(
-        "model: %s, %s parameters, on %s, %s",
-        cfg.model.get("model_name") or type(runner.model).__name__,
-        f"{parameters:,}",
-        device_name(runner),
-        runner.precision,
-    )
-    log.info(
-        "data: %s; %s epoch%s of %s iterations, %s in all",
-        type(runner.data).__name__,
-        clock.max_epochs,
-        "s" * (clock.max_epochs != 1),
-        f"{clock.iters_per_epoch:,}",
-        f"{clock.max_iters:,}",
-    )
-    log.info("hooks, in the order they are called:\n%s", runner.describe_hooks())
-    if (factor := lr_factor(cfg)) != 1:
-        base = cfg.auto_scale_lr.base_batch_size
-        log.info("learning rate: times %g, for batches of %d instead of %d", factor, cfg.data.batch_size, base)
-    log.info("parameter groups:\n%s", groups_table(runner.optimizer))
+def first(loader: InMemoryLoader, samples: int = 2) -> Batch:
+    """Return the first samples of a loader as a batch."""
+    batch = next(loader.batches(0))
+    return type(batch)(batch.images[:samples], batch.targets[:samples], batch.indices[:samples])

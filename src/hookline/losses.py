@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from timm.loss import SoftTargetCrossEntropy
@@ -13,7 +11,6 @@ from torch.nn import functional
 
 from hookline.config.checks import check_number
 from hookline.config.errors import ParameterError
-from hookline.config.instantiate import build, locate, to_plain
 
 Weight = Sequence[float] | str | None
 
@@ -53,7 +50,7 @@ class Focal(nn.Module):
     With soft targets it is the sum over the classes, weighted by them. With `gamma` 0 it is the cross-entropy.
 
     Args:
-        gamma: how much less the samples count that are right already, at least 0.
+        gamma: at least 0; the larger, the less a sample counts that the model already gets right.
         weight: as in `CrossEntropy`; the paper's alpha.
         class_counts: as in `CrossEntropy`.
     """
@@ -94,23 +91,6 @@ def class_weights(weight: Weight, class_counts: Tensor | None) -> Tensor | None:
     for value in weight:
         check_number("weight", value, ge=0)
     return torch.tensor(weight, dtype=torch.float32)
-
-
-def build_loss(node: Mapping[str, Any], data: Any, device: torch.device) -> Any:
-    """Return the loss that the `loss` node describes, on the device; with class counts if it takes `class_counts`."""
-    target = locate(to_plain(node, "loss").get("_target_"), "loss")
-    takes = "class_counts" in inspect.signature(target).parameters
-    loss = build(node, "loss", **({"class_counts": class_counts(data)} if takes else {}))
-    return loss.to(device) if isinstance(loss, nn.Module) else loss
-
-
-def class_counts(data: Any) -> Tensor | None:
-    """Return the training samples of each class: `data.class_counts`, or a count of the training loader's labels."""
-    given = getattr(data, "class_counts", None)
-    if given is not None:
-        return torch.as_tensor(given)
-    labels = getattr(data.train_loader, "labels", None)
-    return None if labels is None else torch.bincount(torch.as_tensor(labels).cpu(), minlength=data.num_classes)
 
 
 def _total_weight(weight: Tensor | None, target: Tensor) -> Tensor | int:

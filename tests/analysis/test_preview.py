@@ -14,8 +14,8 @@ import pytest
 from hookline.analysis.preview import compute, write_csv, write_tensorboard
 from hookline.charts.text import draw_text
 from hookline.config.errors import ConfigError
-from hookline.schedules import Clock
-from hookline.schedules.build import build_schedule
+from hookline.experiment import build_schedule
+from hookline.schedules import Clock, Fixed
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "curves.json").read_text())
 COSINE = {"_target_": "hookline.schedules.Cosine", "min_lr": 0.0, "by_epoch": False, "warmup": "linear",
@@ -25,41 +25,56 @@ DOWN = {"_target_": "hookline.schedules.Linear", "min_momentum": 0.5}
 
 def test_values_are_those_of_the_schedule():
     clock = Clock.for_run(7, max_iters=45)
-    preview = compute(COSINE, clock, [0.1, 0.02, 0.1], momentum_schedule=DOWN, base_momentum=[0.9, 0.9, 0.8])
-    assert list(preview.columns) == ["lr_0", "lr_1", "lr_2", "momentum_0", "momentum_1", "momentum_2"]
+    lr, momentum = build_schedule(COSINE, "lr", clock), build_schedule(DOWN, "momentum", clock)
+    bases = {"lr": {"stem": 0.1, "body": 0.02, "head": 0.1}, "momentum": {"stem": 0.9, "body": 0.9, "head": 0.8}}
+    preview = compute({"lr": lr, "momentum": momentum}, clock, bases)
+    assert list(preview.columns) == [f"{field}_{group}" for field in bases for group in ("stem", "body", "head")]
     assert preview.warmup_end == 35
-    lr = build_schedule(COSINE, "lr_schedule", clock)
-    momentum = build_schedule(DOWN, "momentum_schedule", clock, "momentum")
     for i in range(45):
-        assert preview.lr["lr_1"][i] == lr(0.02, clock.at(i))
-        assert preview.momentum["momentum_2"][i] == momentum(0.8, clock.at(i))
+        assert preview.lr["body"][i] == lr(0.02, clock.at(i))
+        assert preview.series["momentum"]["head"][i] == momentum(0.8, clock.at(i))
     assert all(len(series) == 45 for series in preview.columns.values())
-    assert preview.lr["lr_0"] is preview.lr["lr_2"]
+    assert preview.lr["stem"] is preview.lr["head"]
 
 
 def test_groups_with_curves_of_their_own():
-    node = {"_target_": "hookline.schedules.OneCycle", "max_lr": [0.5, 1.0]}
-    preview = compute(node, Clock.for_run(5, max_epochs=2), [0.1, 0.1])
-    assert preview.lr["lr_1"] == pytest.approx([2 * v for v in preview.lr["lr_0"]])
-    with pytest.raises(ConfigError, match=r"lr_schedule\.max_lr=.*one for each of the 3 parameter groups"):
-        compute(node, Clock.for_run(5, max_epochs=2), [0.1] * 3)
-
-
-def test_no_momentum_schedule():
     clock = Clock.for_run(5, max_epochs=2)
-    for none in (None, {"_target_": None}):
-        assert compute(COSINE | {"warmup": None}, clock, [0.1], momentum_schedule=none).momentum == {}
+    schedules = {"lr": build_schedule({"_target_": "hookline.schedules.OneCycle", "max_lr": [0.5, 1.0]}, "lr", clock)}
+    preview = compute(schedules, clock, {"lr": {"body": 0.1, "head": 0.1}})
+    assert preview.lr["head"] == pytest.approx([2 * v for v in preview.lr["body"]])
+    with pytest.raises(ConfigError, match=r"lr_schedule\.max_lr=.*one for each of the 3 parameter groups"):
+        compute(schedules, clock, {"lr": dict.fromkeys("abc", 0.1)})
+
+
+def test_a_field_without_a_schedule_keeps_its_base_value():
+    clock = Clock.for_run(5, max_epochs=2)
+    schedules = {"lr": build_schedule(COSINE | {"warmup": None}, "lr", clock)}
+    assert list(compute(schedules, clock, {"lr": {"base": 0.1}}).series) == ["lr"]
+    preview = compute(schedules, clock, {"lr": {"base": 0.1}, "momentum": {"base": 0.9}})
+    assert preview.series["momentum"] == {"base": [0.9] * 10}
+
+
+def test_a_group_without_weight_decay_stays_without():
+    clock = Clock.for_run(2, max_epochs=2)
+    rising = {"_target_": "hookline.schedules.OneCycleInverse", "base_weight_decay": 0.1, "max_weight_decay": 0.2}
+    schedules = {"lr": Fixed(), "weight_decay": build_schedule(rising, "weight_decay", clock)}
+    bases = {"lr": {"base": 0.1, "norm": 0.1}, "weight_decay": {"base": 0.05, "norm": 0.0}}
+    decay = compute(schedules, clock, bases).series["weight_decay"]
+    assert decay["norm"] == [0.0] * 4
+    assert all(value >= 0.1 for value in decay["base"])
 
 
 def test_csv_reads_back_bit_for_bit(tmp_path):
     clock = Clock.for_run(4, max_iters=10)
-    preview = compute(
-        COSINE | {"warmup_iters": 3}, clock, [0.1, 1 / 3], momentum_schedule=DOWN, base_momentum=[0.9] * 2
-    )
+    schedules = {
+        "lr": build_schedule(COSINE | {"warmup_iters": 3}, "lr", clock),
+        "momentum": build_schedule(DOWN, "momentum", clock),
+    }
+    preview = compute(schedules, clock, {"lr": {"body": 0.1, "head": 1 / 3}, "momentum": {"body": 0.9, "head": 0.9}})
     write_csv(tmp_path / "new" / "lr_curve.csv", preview)
     with (tmp_path / "new" / "lr_curve.csv").open(newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["iter", "epoch", "lr_0", "lr_1", "momentum_0", "momentum_1"]
+    assert header == ["iter", "epoch", "lr_body", "lr_head", "momentum_body", "momentum_head"]
     assert [row[:2] for row in rows] == [[str(i), str(i // 4)] for i in range(10)]
     for column, series in enumerate(preview.columns.values(), start=2):
         assert [float(row[column]) for row in rows] == series
@@ -68,27 +83,29 @@ def test_csv_reads_back_bit_for_bit(tmp_path):
 def test_tensorboard_run(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    preview = compute(COSINE, Clock.for_run(100, max_epochs=50), [0.1, 0.01])
+    clock = Clock.for_run(100, max_epochs=50)
+    preview = compute({"lr": build_schedule(COSINE, "lr", clock)}, clock, {"lr": {"body": 0.1, "head": 0.01}})
     for _ in range(2):  # the second preview takes the first one's place
         write_tensorboard(tmp_path, preview)
     assert len(list(tmp_path.iterdir())) == 1
     events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
-    assert events.Tags()["scalars"] == ["learning_rate/0", "learning_rate/1"]
-    points = events.Scalars("learning_rate/0")
+    assert events.Tags()["scalars"] == ["learning_rate/body", "learning_rate/head"]
+    points = events.Scalars("learning_rate/body")
     assert [points[0].step, points[-1].step] == [0, 4999]
     assert len(points) <= 4000
-    assert all(p.value == pytest.approx(preview.lr["lr_0"][p.step], rel=1e-6) for p in points)
-    assert max(p.value for p in points) == pytest.approx(max(preview.lr["lr_0"]), rel=1e-6)
+    assert all(p.value == pytest.approx(preview.lr["body"][p.step], rel=1e-6) for p in points)
+    assert max(p.value for p in points) == pytest.approx(max(preview.lr["body"]), rel=1e-6)
 
 
 def test_300_epochs_of_1251_iterations_take_under_a_second():
     clock = Clock.for_run(1251, max_epochs=300)
+    schedules = {"lr": build_schedule(COSINE, "lr", clock)}
     times = []
     for _ in range(3):
         start = time.process_time()
-        preview = compute(COSINE, clock, [0.1, 0.1])
+        preview = compute(schedules, clock, {"lr": {"body": 0.1, "head": 0.1}})
         times.append(time.process_time() - start)
-    assert len(preview.lr["lr_0"]) == 375_300
+    assert len(preview.lr["body"]) == 375_300
     assert min(times) < 1
 
 
@@ -118,18 +135,16 @@ def test_imports_no_torch():
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c["name"])
 def test_reference_curves_through_the_preview(case, option):
-    def node(field):
+    clock = Clock.for_run(case["iters_per_epoch"], max_epochs=case["max_epochs"])
+    schedules = {}
+    for field in ("lr", "momentum"):
         parameters = dict(case.get(f"{field}_schedule") or {})
-        return option(f"{field}_schedule", parameters.pop("name"), **parameters) if parameters else None
-
+        if parameters:
+            node = option(f"{field}_schedule", parameters.pop("name"), **parameters)
+            schedules[field] = build_schedule(node, field, clock)
+    lr = {str(group): value for group, value in enumerate(case["base_lr"])}
     momentum = case["betas"][0] if "betas" in case else case.get("momentum", 0.9)
-    preview = compute(
-        node("lr"),
-        Clock.for_run(case["iters_per_epoch"], max_epochs=case["max_epochs"]),
-        case["base_lr"],
-        momentum_schedule=node("momentum"),
-        base_momentum=[momentum] * len(case["base_lr"]),
-    )
-    for series, expected in ((preview.lr, case["expected_lr"]), (preview.momentum, case["expected_momentum"])):
-        rows = [list(row) for row in zip(*series.values(), strict=True)]
-        assert rows == [pytest.approx(row, rel=1e-12, abs=0) for row in expected]
+    preview = compute(schedules, clock, {"lr": lr, "momentum": dict.fromkeys(lr, momentum)})
+    for field in ("lr", "momentum"):
+        rows = [list(row) for row in zip(*preview.series[field].values(), strict=True)]
+        assert rows == [pytest.approx(row, rel=1e-12, abs=0) for row in case[f"expected_{field}"]]

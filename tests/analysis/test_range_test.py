@@ -1,52 +1,15 @@
-"""The learning-rate range test."""
+"""The learning-rate range test: its curve, when it stops, and what it suggests."""
 
 from __future__ import annotations
 
-import csv
 import math
-from itertools import pairwise
 
 import pytest
+from tests.toy import toy_runner
 
-from hookline.analysis.range_test import RangeTest, find_lr, suggest
+from hookline.analysis.range_test import RangeTest, RangeTestHook, suggest
+from hookline.hooks.schedule import ScheduleHook
 from hookline.schedules import Clock
-
-
-@pytest.fixture
-def find(run_task):
-    return lambda *arguments: run_task(find_lr, "find_lr", *arguments)
-
-
-def rows(finished) -> list[dict]:
-    (path,) = finished.cwd.glob("outputs/find_lr/**/find_lr.csv")
-    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(path.open())]
-
-
-def test_it_suggests_a_rate_that_trains(find, train):
-    finished = find("find.iterations=100")
-    assert finished.status == 0, finished.err
-    seen = rows(finished)
-    assert seen[0]["lr"] == pytest.approx(1e-5)
-    ratios = [b["lr"] / a["lr"] for a, b in pairwise(seen)]
-    assert ratios == pytest.approx([ratios[0]] * len(ratios))
-    text = next(line for line in finished.out.splitlines() if "suggested: optimizer.lr=" in line)
-    lr = float(text.rpartition("=")[2])
-    assert 1e-3 < lr < 2
-    assert min(row["smoothed_loss"] for row in seen) < 0.5 * seen[0]["loss"]
-    assert train(f"optimizer.lr={lr}", "runner.max_epochs=6").result["best"]["val/top1"] > 60
-
-
-def test_it_stops_when_the_loss_breaks_and_leaves_only_its_files(find):
-    finished = find("find.iterations=100", "find.end_lr=1e5", "data.batch_size=256")
-    assert len(rows(finished)) < 100
-    assert "the loss broke at lr" in finished.out
-    (folder,) = (path.parent for path in finished.cwd.glob("outputs/find_lr/**/find_lr.png"))
-    assert {p.name for p in folder.iterdir()} == {".hydra", "find_lr.csv", "find_lr.png", "find_lr.log"}
-
-
-def test_linear(find):
-    finished = find("find.iterations=12", "find.shape=linear", "find.start_lr=0.01", "find.end_lr=0.12")
-    assert [row["lr"] for row in rows(finished)] == pytest.approx([0.01 * (i + 1) for i in range(12)])
 
 
 @pytest.mark.parametrize("shape", ["exp", "linear"])
@@ -65,17 +28,15 @@ def test_suggestion_is_where_the_loss_falls_fastest():
     assert suggest([], []) is None
 
 
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("find.start_lr=0", "find.start_lr=0: must be a number > 0"),
-        ("find.end_lr=1e-9", "find.end_lr=1e-09: must be a number > 1e-05"),
-        ("find.iterations=3", "find.iterations=3: must be an integer >= 10"),
-        ("find.shape=cubic", "find.shape=cubic: must be one of exp, linear"),
-        ("find.start_lr=1e6 find.end_lr=1e9", "start lower"),
-    ],
-)
-def test_mistakes(find, argument, message):
-    finished = find(*argument.split())
-    assert finished.status == 2
-    assert message in finished.err
+def test_the_hook_notes_every_iteration_until_the_loss_breaks():
+    hook = RangeTestHook(smoothing=0.5, diverge=4.0)
+    runner = toy_runner(ScheduleHook(), hook, max_epochs=20)
+    runner.schedules = {"lr": RangeTest(start=1e-3, end=1e4, largest=0.1).for_run(runner.clock)}
+    runner.run()
+    assert runner.status == "stopped"
+    assert runner.stop_reason == "the loss has broken"
+    assert len(hook.lr) == len(hook.loss) == len(hook.smoothed) == runner.clock.iter < 100
+    assert hook.lr[:2] == pytest.approx([1e-3, 1e-3 * 1e7 ** (1 / 99)])
+    # The mean of the losses so far, each counting half of the one after it.
+    assert hook.smoothed[:2] == pytest.approx([hook.loss[0], (hook.loss[0] + 2 * hook.loss[1]) / 3])
+    assert hook.smoothed[-1] > 4 * min(hook.smoothed)

@@ -57,12 +57,12 @@ def test_data(tmp_path: Path) -> None:
 
 @needs_fashion_mnist
 def test_train(tmp_path: Path) -> None:
-    printed, numbers = run(tmp_path, "train.py", "--model", "test_resnet", "--batches", "2", "--rounds", "1")
+    printed, numbers = run(tmp_path, "training.py", "--model", "test_resnet", "--batches", "2", "--rounds", "1")
     assert "ratio" in printed
     assert numbers["models"]["test_resnet"]["batches"] == 2
 
 
-@pytest.mark.parametrize("name", ["data.py", "train.py"])
+@pytest.mark.parametrize("name", ["data.py", "training.py"])
 def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / name), "--root", str(tmp_path / "none")],
@@ -75,7 +75,7 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["engine.py", "data.py", "train.py"])
+@pytest.mark.parametrize("name", ["engine.py", "data.py", "training.py"])
 def test_help_says_what_is_measured(name: str) -> None:
     done = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=True)
     assert "--rounds" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,8 @@ CASES = {
     "unknown model option": (["model=resnet81"], ["model=resnet81", "'resnet18'"]),
     "unknown group": (["optimiser=sgd"], ["optimiser", "'optimizer'"]),
     "unknown key": (["lr_schedule.warmpu=linear"], ["lr_schedule.warmpu", "'warmup'"]),
-    "unknown nested key": (["hooks.tensorboard.intervall=1"], ["hooks.tensorboard.intervall", "'interval'"]),
+    "unknown nested key": (["hooks.text.intervall=1"], ["hooks.text.intervall", "'interval'"]),
+    "unknown key of an own group": (["logger.intervall=1"], ["logger.intervall", "'interval'"]),
     "unknown root key": (["sed=1"], ["sed", "'seed'"]),
     "added unknown argument": (
         ["+optimizer.momentun=0.9"],
@@ -51,10 +53,27 @@ CASES = {
     "too few classes": (["model.num_classes=5"], ["model.num_classes=5", "10"]),
     "label smoothing": (["loss.label_smoothing=2"], ["loss", "label_smoothing"]),
     "priority": (["hooks.text.priority=FIRST"], ["hooks.text.priority=FIRST", "VERY_HIGH"]),
-    "hook interval": (["hooks.tensorboard.interval=0"], ["hooks.tensorboard.interval=0", "> 0"]),
-    "no hook": (["+hooks.mine._target_=torch.nn.Linear"], ["hooks.mine"]),
+    "hook interval": (["hooks.text.interval=0"], ["hooks.text.interval=0", "> 0"]),
+    "logger interval": (["logger.interval=0"], ["logger.interval=0", "> 0"]),
+    "evaluation interval": (["evaluation.interval=0"], ["evaluation.interval=0", "> 0"]),
+    "monitor without a direction": (["evaluation.monitor=val/mine"], ["evaluation.mode=null", "val/mine"]),
+    "unknown direction": (["evaluation.mode=up"], ["evaluation.mode=up", "min, max"]),
+    "metric's parameter": (["evaluation.metrics.top1.k=0"], ["evaluation.metrics.top1.k=0", "> 0"]),
+    "micro-batches": (["update.micro_batches=0"], ["update.micro_batches=0", "> 0"]),
+    "unknown way to clip": (["+update.grad_clip.max_nrom=1"], ["update.grad_clip.max_nrom=1", "'max_norm'"]),
+    "two ways to clip": (
+        ["update.grad_clip.max_norm=1", "update.grad_clip.value=1"],
+        ["update.grad_clip.value=1", "null where max_norm is given"],
+    ),
+    "checkpoint's parameter": (["checkpoint.last=maybe"], ["checkpoint.last=maybe", "bool"]),
+    "no hook": (["+hooks.mine._target_=torch.nn.Identity"], ["hooks.mine", "hookline.hooks.Hook"]),
+    "no sink": (["+logger.mine._target_=torch.nn.Identity"], ["logger.mine", "hookline.loggers.sink.Sink"]),
+    "no metric": (["+evaluation.metrics.mine._target_=torch.nn.Identity"], ["evaluation.metrics.mine", "compute"]),
+    "no update": (["update._target_=torch.nn.Identity"], ["update._target_=torch.nn.Identity", "engine.Update"]),
+    "no source": (["data._target_=torch.nn.Identity"], ["data._target_=torch.nn.Identity", "hookline.data.Source"]),
     "seed": (["seed=-1"], ["seed=-1", ">= 0"]),
     "group removed": (["~optimizer"], ["optimizer"]),
+    "update removed": (["~update"], ["update: is missing", "update=NAME"]),
 }
 
 
@@ -86,7 +105,7 @@ def test_cuda_without_one(train):
 
 
 def test_a_bug_keeps_its_trace(train, monkeypatch):
-    monkeypatch.setattr("hookline.experiment.describe", lambda *a: 1 / 0)
+    monkeypatch.setattr("hookline.commands.train.describe", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train()
 
@@ -138,7 +157,8 @@ def test_a_failing_job_does_not_stop_the_sweep(train):
     finished = train("-m", "runner.max_iters=2", "optimizer.lr=-1,0.1")
     assert finished.status == 2
     assert "error in job 0: optimizer" in finished.err
-    assert [(d / "result.json").exists() for d in finished.run_dirs] == [False, True]
+    results = [json.loads((directory / "result.json").read_text()) for directory in finished.run_dirs]
+    assert [result["status"] for result in results] == ["failed", "completed"]
 
 
 def test_output_that_nobody_reads_is_no_error():

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from tests.conftest import ROOT
 
-from hookline.config import resolvers
-
-ROOT = Path(__file__).parents[2]
+from hookline.commands.plot_lr import groups_of, plot_lr
+from hookline.experiment import build_model_without_memory, build_optimizer, build_source
+from hookline.optim.group_values import base_values
 
 # Runs the script as `python scripts/plot_lr.py ARGUMENTS` does, then tells whether torch was imported.
 RUN = """
@@ -55,9 +55,10 @@ def test_compare_keeps_what_the_command_line_says_of_all(tmp_path):
                 "lr_schedule.warmup_iters=1ep", "lr_schedule.min_lr=0.01", "lr_schedule.by_epoch=false",
                 "lr_schedule.warmup_ratio=0.5")  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "False"
     assert (tmp_path / "lr_curve.png").exists()
     for name in ("cosine", "step", "wsd"):
-        assert columns(tmp_path / name / "lr_curve.csv")["lr_0"][0] == pytest.approx(0.05)
+        assert columns(tmp_path / name / "lr_curve.csv")["lr_base"][0] == pytest.approx(0.05)
 
 
 def test_a_sweep_is_overlaid(tmp_path):
@@ -84,39 +85,6 @@ def test_a_user_error_is_one_message_and_status_2(tmp_path, overrides, message):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["lr_schedule=cosine", "lr_schedule.warmup=exp", "lr_schedule.warmup_iters=10%", "runner.max_iters=13"],
-        ["lr_schedule=one_cycle", "lr_schedule.max_lr=0.3", "runner.max_iters=11"],
-    ],
-)
-def test_training_uses_the_values_of_the_preview_bit_for_bit(tmp_path, overrides):
-    from hookline.analysis.preview import compute
-    from hookline.engine import Runner
-    from hookline.experiment import build_runner
-    from hookline.hooks import Hook
-
-    class Record(Hook):
-        def __init__(self) -> None:
-            self.used: list[float] = []
-
-        def after_train_iter(self, runner: Runner) -> None:
-            self.used.append(runner.optimizer.param_groups[0]["lr"])
-
-    resolvers.register()
-    silent = [f"hooks.{name}=null" for name in ("checkpoint", "tensorboard", "lr_curve", "text", "metrics_csv")]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        cfg = compose("train", ["runner.device=cpu", "data.batch_size=200", *silent, *overrides])
-    runner = build_runner(cfg, tmp_path)
-    record = Record()
-    runner.register_hooks([record])
-    clock = runner.clock.at(0)
-    runner.run()
-    assert len(record.used) == clock.max_iters > clock.iters_per_epoch
-    assert record.used == compute(cfg.lr_schedule, clock, [cfg.optimizer.lr]).lr["lr_0"]
-
-
 def test_groups_have_their_names(tmp_path):
     done = plot(tmp_path, "param_groups=layer_decay", "param_groups.layer_decay=0.5", "model=resnet18")
     assert done.returncode == 0, done.stderr
@@ -130,3 +98,34 @@ def test_scaled_learning_rate(tmp_path):
     done = plot(tmp_path, "data.batch_size=128", "auto_scale_lr.base_batch_size=32")
     assert done.returncode == 0, done.stderr
     assert columns(tmp_path / "lr_curve.csv")["lr_base"][0] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["preview.iters_per_epoch=9", "data._target_=tests.commands.sources.Closed", "param_groups=layer_decay"],
+        ["preview.iters_per_epoch=9", "data=fashion_mnist", "data.root=/nowhere", "auto_scale_lr.base_batch_size=32"],
+        [
+            "data._target_=tests.commands.sources.TrainingOnly",
+            "model._target_=nowhere.Net",
+            "loss._target_=nowhere.Loss",
+        ],
+        ["preview.iters_per_epoch=9", "hooks.text.interval=0", "evaluation.interval=0", "update.micro_batches=0"],
+    ],
+    ids=" ".join,
+)
+def test_it_builds_no_more_than_it_needs(arguments, run_task):
+    finished = run_task(plot_lr, "plot_lr", "preview.output_dir=curves", "runner.max_epochs=2", *arguments)
+    assert finished.status == 0, finished.err
+    assert columns(finished.cwd / "curves" / "lr_curve.csv")
+
+
+OPTIMIZERS = sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml") if path.stem != "custom")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_config_alone_tells_what_the_optimizer_starts_from(name, config):
+    cfg = config(f"optimizer={name}", name="plot_lr")
+    optimizer = build_optimizer(cfg, build_model_without_memory(cfg, build_source(cfg, "train")))
+    built = base_values(optimizer, ["lr", "momentum"])
+    assert groups_of(cfg, []) == {field: groups for field, groups in built.items() if groups}

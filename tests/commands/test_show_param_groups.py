@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import pytest
+import timm
+from tests.conftest import ROOT
+
+from hookline.commands.show_param_groups import show_param_groups
 
 
 def show(cwd, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,3 +34,57 @@ def test_wrong_input_is_one_message(tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Did you mean 'paramwise'" in done.stderr
+
+
+@pytest.fixture
+def table(run_task):
+    """Return a function: the table for these arguments, by the group's name, of what the command prints."""
+
+    def run(*arguments: str) -> dict[str, list[str]]:
+        finished = run_task(show_param_groups, "show_param_groups", *arguments)
+        assert finished.status == 0, finished.err
+        _, *lines = [line.split() for line in finished.out.splitlines()]
+        return {name: cells for name, *cells in lines}
+
+    return run
+
+
+CLOSED = "data._target_=tests.commands.sources.Closed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tensors"),
+    [
+        ([], 47),
+        (["param_groups=layer_decay", "optimizer=adamw"], 47),
+        (["param_groups=paramwise", "param_groups.head_lr_mult=10", "auto_scale_lr.base_batch_size=32"], 47),
+        (["freeze=backbone"], 2),
+        (["loss.weight=balanced", "mix=mixup", "lr_schedule.min_lr=-1", "runner.max_epochs=0"], 47),
+    ],
+)
+def test_no_data_are_read(arguments, tensors, table):
+    assert sum(int(cells[0]) for cells in table(CLOSED, *arguments).values()) == tensors
+
+
+def test_the_data_set_decides_how_many_classes_there_are(table):
+    ten, twelve = (int(table(*data)["base"][1].replace(",", "")) for data in ([], [CLOSED]))
+    assert twelve - ten == 2 * (timm.create_model("test_resnet").num_features + 1)
+
+
+def test_a_data_folder_need_not_exist(table, tmp_path):
+    assert table("data=fashion_mnist", f"data.root={tmp_path}/nowhere", "param_groups=layer_decay")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["param_groups=paramwise", "param_groups.norm_decay_mult=0", "param_groups.head_lr_mult=3"],
+        ["param_groups=layer_decay", "optimizer=adamw", "auto_scale_lr.base_batch_size=16"],
+        ["freeze.until=layer1", "param_groups=paramwise", "param_groups.bias_lr_mult=2"],
+    ],
+    ids=" ".join,
+)
+def test_the_table_is_that_of_the_training(arguments, run_task, train):
+    shown = run_task(show_param_groups, "show_param_groups", *arguments).out
+    trained = train(*arguments, "runner.max_iters=1").out
+    assert shown.strip("\n") in trained

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
 
 import pytest
 import torch
 import yaml
+from tests.commands.event_files import scalars
 from tests.conftest import write_idx
-from tests.hooks.test_default_hooks import scalars
 
 from hookline.data.sets.fashion_mnist import DEBIAN, PARTS
 from hookline.data.sets.idx import find_idx, read_idx
 
-RUN_FILES = ["checkpoints/best.pt", "checkpoints/last.pt", "lr_curve.png", "metrics.csv", "result.json", "train.log"]
+RUN_FILES = [
+    *("checkpoints/best.pt", "checkpoints/last.pt", "lr_curve.png", "metrics.csv"),
+    *("result.json", "status.json", "train.log"),
+]
+AFTER_TRAIN_ITER = {"train_metrics": "NORMAL", "lr_curve": "VERY_LOW", "text": "VERY_LOW", "logger": "VERY_LOW"}
 HYDRA_FILES = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
 
 
@@ -26,7 +31,7 @@ def test_digits_accuracy(train, seed):
 
 
 def test_the_run_directory(train):
-    finished = train("runner.max_epochs=2", "hooks.tensorboard.interval=5", "lr_schedule.by_epoch=false")
+    finished = train("runner.max_epochs=2", "logger.interval=5", "lr_schedule.by_epoch=false")
     assert finished.status == 0
     directory, result = finished.run_dir, finished.result
     for name in [*RUN_FILES, *HYDRA_FILES]:
@@ -60,14 +65,22 @@ def test_the_run_directory(train):
     assert str(directory.relative_to(finished.cwd)) in last_line
     assert "\x1b" not in finished.out
     assert "\r" not in finished.out
-    assert "after_train_iter   OptimizerHook (ABOVE_NORMAL)" in finished.out
+    (order,) = re.findall(r"^  after_train_iter +(.*)", log, re.MULTILINE)
+    assert order.split(", ") == [f"{hook} ({priority})" for hook, priority in AFTER_TRAIN_ITER.items()]
 
 
 def test_checkpoints_hold_the_run(train):
     finished = train("runner.max_epochs=1")
     last = torch.load(finished.run_dir / "checkpoints" / "last.pt", weights_only=True)
     assert yaml.safe_load(last["config"])["optimizer"]["_target_"] == "torch.optim.SGD"
-    assert last["metrics"]["val/top1"] == finished.result["final"]["val/top1"]
+    assert last["parts"]["history"][-1]["val/top1"] == finished.result["final"]["val/top1"]
+
+
+def test_weights_of_an_earlier_run(train):
+    first = train("runner.max_iters=2")
+    second = train(f"model.checkpoint_path={first.run_dir}/checkpoints/last.pt", "runner.max_iters=2")
+    assert second.status == 0, second.err
+    assert re.search(r"last\.pt: (\d+) of \1 tensors loaded$", second.out, re.MULTILINE)
 
 
 def test_the_same_seed_gives_the_same_run(train):
@@ -94,7 +107,7 @@ def test_multirun(train):
         "runner.max_epochs=5",
         "data.batch_size=512",
         "data.transforms.resize.size=8",
-        "hooks.tensorboard.interval=1",
+        "logger.interval=1",
     )
     assert finished.status == 0
     assert len(finished.run_dirs) == 6
@@ -145,18 +158,19 @@ def test_a_hook_of_ones_own(train, tmp_path, monkeypatch):
         "    def __init__(self, at):\n"
         "        self.at = at\n"
         "    def after_train_iter(self, runner):\n"
-        "        runner.stop_training = runner.iter + 1 == self.at\n"
+        "        runner.stop_training = runner.clock.iter + 1 == self.at\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     hook = ["+hooks.mine._target_=my_hooks.StopEarly", "+hooks.mine.at=3", "+hooks.mine.priority=LOWEST"]
     finished = train(*hook, "hooks.lr_curve=null")
     assert finished.result["iterations"] == 3
-    assert "StopEarly (LOWEST)" in finished.out
-    assert "LRCurveHook" not in finished.out
+    log = (finished.run_dir / "train.log").read_text()
+    assert "mine (LOWEST)" in log
+    assert "lr_curve" not in log.partition("hooks, in the order they are called")[2].partition("parameter groups")[0]
 
 
 def test_an_epoch_without_metrics(train):
-    finished = train("runner.max_iters=3", "hooks.train_metrics=null", "hooks.evaluation=null", "hooks.checkpoint=null")
+    finished = train("runner.max_iters=3", "hooks.train_metrics=null", "evaluation=none", "checkpoint=none")
     assert finished.status == 0, finished.err
     assert finished.result["best"] == {}
 

@@ -1,19 +1,21 @@
-"""The update step: clipping, micro-batches, fp16, unused parameters."""
+"""The update: clipping, micro-batches, fp16, the learning rate for the batch size."""
 
 from __future__ import annotations
 
 import logging
-import re
 
 import pytest
 import torch
-from tests.toy import toy_data, toy_runner
+from tests.conftest import QUIET
+from tests.toy import toy_model, toy_runner
 from torch import nn
 
-from hookline.config.errors import ParameterError
-from hookline.engine.hook import Hook, Priority
-from hookline.engine.update import OptimizerHook
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.engine import Update
+from hookline.experiment import build_runner
+from hookline.hooks import Hook, Priority
 from hookline.hooks.train_metrics import TrainMetricsHook
+from hookline.job import Job
 from hookline.losses import CrossEntropy, Focal
 
 
@@ -32,42 +34,40 @@ class Gradients(Hook):
         self.largest.append(max(g.abs().max().item() for g in grads))
 
 
-def run(*hooks: Hook, **options):
-    runner = toy_runner(TrainMetricsHook(), *hooks, **options)
+def run(*hooks: Hook, **update):
+    runner = toy_runner(TrainMetricsHook(), *hooks, update=update)
     runner.run()
     return runner
 
 
 def test_clipping_by_norm_bounds_the_gradient_and_logs_the_norm_before():
     free, bound = Gradients(), Gradients()
-    run(OptimizerHook(), free)
-    clipped = run(OptimizerHook({"max_norm": 0.2}), bound)
+    run(free)
+    clipped = run(bound, grad_clip={"max_norm": 0.2})
     assert free.norms[0] > 0.25
     assert max(bound.norms) <= 0.2 * (1 + 1e-5)
     assert clipped.history[0]["train/grad_norm"] > 0.2
-    only_logged = run(OptimizerHook(log_grad_norm=True), seen := Gradients())
+    only_logged = run(seen := Gradients(), log_grad_norm=True)
     first = len(seen.norms) // 2
     assert only_logged.history[0]["train/grad_norm"] == pytest.approx(sum(seen.norms[:first]) / first, rel=1e-5)
     assert seen.norms == free.norms
 
 
 def test_clipping_by_value_and_by_the_largest_number():
-    run(OptimizerHook({"value": 0.05}), by_value := Gradients())
+    run(by_value := Gradients(), grad_clip={"value": 0.05})
     assert max(by_value.largest) == pytest.approx(0.05)
     assert max(by_value.norms) > 0.05
-    run(OptimizerHook({"max_norm": 0.05, "norm_type": float("inf")}), by_norm := Gradients())
+    run(by_norm := Gradients(), grad_clip={"max_norm": 0.05, "norm_type": float("inf")})
     assert max(by_norm.largest) <= 0.05 * (1 + 1e-5)
 
 
 def test_adaptive_clipping_leaves_the_classifier_alone():
     free, bound = Gradients(), Gradients()
-    run(OptimizerHook(), free)
-    run(OptimizerHook({"agc": 1e-3}), bound)  # the linear layer is all there is, and it is the head
+    run(free)
+    run(bound, grad_clip={"agc": 1e-3})  # the linear layer is all there is, and it is the head
     assert bound.norms == free.norms
-    runner = toy_runner(OptimizerHook({"agc": 1e-3}), max_iters=1)
-    runner.model = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 3))
-    runner.optimizer = torch.optim.SGD(runner.model.parameters(), lr=0.1)
-    runner.forward = runner.model
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 3))
+    runner = toy_runner(model=model, max_iters=1, update={"grad_clip": {"agc": 1e-3}})
     runner.run()
     weight = runner.model[1].weight
     assert weight.grad is not None
@@ -87,7 +87,7 @@ def test_adaptive_clipping_leaves_the_classifier_alone():
 )
 def test_wrong_clipping(clip, message):
     with pytest.raises(ParameterError, match=message):
-        OptimizerHook(clip)
+        toy_runner(update={"grad_clip": clip})
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4, 7])
@@ -104,10 +104,8 @@ def test_micro_batches_give_the_weights_of_whole_batches(parts, loss):
     weights, losses = [], []
     for micro in (1, parts):
         # 20 samples in batches of 6: the last one has 2, fewer than some of the parts.
-        runner = toy_runner(
-            OptimizerHook({"max_norm": 0.5}, micro_batches=micro), TrainMetricsHook(), data=toy_data(batch_size=6)
-        )
-        runner.loss = loss
+        update = {"grad_clip": {"max_norm": 0.5}, "micro_batches": micro}
+        runner = toy_runner(TrainMetricsHook(), loss=loss, batch_size=6, update=update)
         runner.run()
         weights.append([p.detach().double() for p in runner.model.parameters()])
         losses.append([row["train/loss"] for row in runner.history])
@@ -118,44 +116,20 @@ def test_micro_batches_give_the_weights_of_whole_batches(parts, loss):
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-def test_without_micro_batches_the_runner_steps_by_itself():
-    runner = run(OptimizerHook(), max_iters=1)
-    assert runner.step == runner.train_step
-
-
-def test_unused_parameters_are_named_once(caplog):
-    class Model(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.used, self.spare, self.fixed = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(4, 3)
-            self.fixed.requires_grad_(False)
-
-        def forward(self, x):
-            return self.used(x.flatten(1))
-
-    runner = toy_runner(OptimizerHook(detect_unused=True))
-    runner.model = runner.forward = Model()
-    runner.optimizer = torch.optim.SGD(runner.model.parameters(), lr=0.1)
-    with caplog.at_level(logging.WARNING, "hookline"):
-        runner.run()
-    (record,) = caplog.records
-    assert record.message == "parameters that never got a gradient: spare.weight, spare.bias"
-
-
 def test_skipped_fp16_steps_are_counted_and_told(caplog):
     class Overflow(Hook):
         priority = Priority.HIGH
 
-        def after_train_iter(self, runner) -> None:
-            if runner.iter in (1, 2):
+        def before_backward(self, runner) -> None:
+            if runner.clock.iter in (1, 2):
                 runner.outputs["loss"] = runner.outputs["loss"] * float("inf")
 
-    runner = toy_runner(OptimizerHook({"max_norm": 1.0}), TrainMetricsHook(), Overflow(), precision="fp16")
-    runner.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    runner = toy_runner(TrainMetricsHook(), Overflow(), precision="fp16", update={"grad_clip": {"max_norm": 1.0}})
+    runner.update.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     before = [p.detach().clone() for p in runner.model.parameters()]
     with caplog.at_level(logging.INFO, "hookline"):
         runner.run()
-    assert [row["train/skipped_steps"] for row in runner.history] == [2, 0]
+    assert [row["train/skipped"] for row in runner.history] == [2, 0]
     assert all(row["train/grad_norm"] > 0 for row in runner.history)
     assert [r.message for r in caplog.records if "skipped" in r.message] == [
         "epoch 1: 2 updates skipped, their gradients were not finite"
@@ -167,31 +141,50 @@ def test_skipped_fp16_steps_are_counted_and_told(caplog):
 
 def test_from_the_config(runner):
     made = runner(
-        *(
-            "hooks.optimizer.grad_clip.max_norm=1",
-            "hooks.optimizer.micro_batches=3",
-            "hooks.optimizer.detect_unused=true",
-        ),
+        *("update.grad_clip.max_norm=1", "update.micro_batches=3"),
         *("runner.max_iters=2", "data.transforms.resize=null"),
     )
     made.run()
-    assert made.metrics.latest["train/grad_norm"] > 0
+    assert made.history[-1]["train/grad_norm"] > 0
+    assert made.update.micro_batches == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "two"])
+def test_wrong_micro_batches(value):
+    with pytest.raises(ParameterError, match="micro_batches"):
+        toy_runner(update={"micro_batches": value})
+
+
+class OwnUpdate(Update):
+    """Gives a number of its own."""
+
+    def __call__(self, batch, before_backward=None):
+        outputs = super().__call__(batch, before_backward)
+        outputs["step_size"] = torch.tensor(2.0)
+        return outputs
+
+
+def test_another_update_by_its_path(runner):
+    own = "update._target_=tests.engine.test_update.OwnUpdate"
+    made = runner(own, "runner.max_iters=2", "data.transforms.resize=null")
+    made.run()
+    assert made.history[-1]["train/step_size"] == 2
+    with pytest.raises(ConfigError, match=r"update\._target_=torch\.nn\.Identity: must name a subclass of"):
+        runner("update._target_=torch.nn.Identity")
 
 
 @pytest.mark.parametrize(("rule", "factor"), [("linear", 0.25), ("sqrt", 0.5)])
-def test_lr_scaled_by_batch_size_once(rule, factor, runner):
-    overrides = ["auto_scale_lr.base_batch_size=256", f"auto_scale_lr.rule={rule}", "runner.max_iters=2"]
-    overrides += ["data.transforms.resize=null", "lr_schedule=fixed"]
-    first = runner(*overrides)
+def test_lr_scaled_by_batch_size_once(rule, factor, config, tmp_path):
+    overrides = ["auto_scale_lr.base_batch_size=256", f"auto_scale_lr.rule={rule}", "runner.device=cpu"]
+    overrides += [*QUIET, "data.transforms.resize=null", "lr_schedule=fixed"]
+    cfg = config(*overrides, "runner.max_iters=2")
+    first = build_runner(cfg, Job(tmp_path))
     assert first.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * factor)
-    assert "base_batch_size: 256" in first.config
-    assert re.search(r"^  lr: 0\.1$", first.config, flags=re.MULTILINE)
+    assert (cfg.auto_scale_lr.base_batch_size, cfg.optimizer.lr) == (256, 0.1)
     first.run()
-    second = runner(*overrides)
-    second.load_state_dict(first.state_dict())
-    second.call("before_run")
-    second.call("before_train_epoch")
-    second.call("before_train_iter")
+    second = build_runner(config(*overrides, "runner.max_iters=3"), Job(tmp_path))
+    second.run(first.state_dict())
+    assert second.clock.iter == 3
     assert second.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * factor)
 
 
@@ -201,7 +194,7 @@ def test_lr_is_not_scaled_by_default_and_wrong_scaling_is_told(runner):
         "auto_scale_lr.base_batch_size=0": r"auto_scale_lr\.base_batch_size=0: must be an integer > 0",
         "auto_scale_lr.rule=cubic": r"auto_scale_lr\.rule=cubic: must be one of linear, sqrt",
     }.items():
-        with pytest.raises(Exception, match=message):
+        with pytest.raises(ConfigError, match=message):
             runner(override)
 
 
@@ -209,16 +202,14 @@ def test_lr_is_not_scaled_by_default_and_wrong_scaling_is_told(runner):
 @pytest.mark.parametrize("clip", [{"max_norm": 1.0}, {"value": 0.1}, {"agc": 0.01}])
 @pytest.mark.parametrize("micro", [1, 3])
 def test_nothing_waits_for_the_device(clip, micro, tmp_path, config):
-    from hookline.experiment import build_runner
-
-    quiet = [f"hooks.{name}=null" for name in ("metrics_csv", "checkpoint", "tensorboard", "lr_curve", "text")]
-    settings = [f"hooks.optimizer.grad_clip.{name}={value}" for name, value in clip.items()]
-    settings += [f"hooks.optimizer.micro_batches={micro}", "hooks=ema", "mix=both", "loss.weight=balanced"]
-    made = build_runner(config(*quiet, *settings, "runner.device=cuda", "runner.max_iters=20"), tmp_path)
+    settings = [f"update.grad_clip.{name}={value}" for name, value in clip.items()]
+    settings += [f"update.micro_batches={micro}", "hooks=ema", "mix=both", "loss.weight=balanced"]
+    cfg = config(*settings, *QUIET, "runner.device=cuda", "runner.max_iters=20")
+    made = build_runner(cfg, Job(tmp_path))
     made.call("before_run")
-    made.model.train()
+    made.update.begin_epoch(0)
     made.call("before_train_epoch")
-    batches = list(made.data.train_loader)[:4]
+    batches = list(made.train_loader.batches(0))[:4]
     for made.batch in batches[:2]:  # what the first iterations set up may wait
         iterate(made)
     torch.cuda.synchronize()
@@ -232,7 +223,7 @@ def test_nothing_waits_for_the_device(clip, micro, tmp_path, config):
 
 def iterate(runner) -> None:
     runner.call("before_train_iter")
-    runner.outputs = runner.step(runner.batch)
+    runner.outputs = runner.update(runner.batch)
     runner.call("after_train_iter")
     runner.clock.iter += 1
 
@@ -245,21 +236,20 @@ def test_an_optimizers_own_way_of_clearing_is_used():
             super().zero_grad(set_to_none)
             self.cleared += 1
 
-    runner = toy_runner(OptimizerHook(), max_iters=7)
-    runner.optimizer = Sgd(runner.model.parameters(), lr=0.1)
-    runner.run()
-    assert runner.optimizer.cleared == 7
+    model = toy_model()
+    optimizer = Sgd(model.parameters(), lr=0.1)
+    toy_runner(model=model, optimizer=optimizer, max_iters=7).run()
+    assert optimizer.cleared == 7
 
 
 def test_gradients_of_a_group_added_in_mid_run_are_cleared():
     class Unfreeze(Hook):
         def before_train_iter(self, runner) -> None:
-            if runner.iter == 3:
+            if runner.clock.iter == 3:
                 runner.optimizer.add_param_group({"params": [runner.model[1].bias]})
 
-    runner = toy_runner(OptimizerHook(), Unfreeze(), seen := Gradients(), max_iters=8)
-    runner.optimizer = torch.optim.SGD([runner.model[1].weight], lr=0.0)
-    runner.run()
-    per_batch = toy_runner(OptimizerHook(), single := Gradients(), lr=0.0, max_iters=8)
-    per_batch.run()
+    model = toy_model()
+    optimizer = torch.optim.SGD([model[1].weight], lr=0.0)
+    toy_runner(Unfreeze(), seen := Gradients(), model=model, optimizer=optimizer, max_iters=8).run()
+    toy_runner(single := Gradients(), lr=0.0, max_iters=8).run()
     assert seen.norms[3:] == pytest.approx(single.norms[3:])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.toy import toy_runner
+from tests.toy import toy_loader, toy_runner
 
 from hookline.config.errors import ParameterError
-from hookline.engine.hook import Hook, Priority
-from hookline.engine.update import OptimizerHook
+from hookline.hooks import Hook, Priority
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.train_metrics import TrainMetricsHook
@@ -27,13 +26,12 @@ class Weights(Hook):
 
 
 def average(hook: EMAHook) -> torch.Tensor:
-    assert hook.ema is not None
-    return hook.ema.module[1].weight
+    return hook.model[1].weight
 
 
 def test_average_is_the_formula():
     hook, weights = EMAHook(decay=0.9), Weights()
-    runner = toy_runner(OptimizerHook(), weights, hook)
+    runner = toy_runner(weights, hook)
     expected = runner.model[1].weight.detach().clone()
     runner.run()
     for weight in weights.seen:
@@ -43,14 +41,14 @@ def test_average_is_the_formula():
 
 def test_start_interval_and_warmup():
     hook, weights = EMAHook(decay=0.9, start=4, interval=2), Weights()
-    toy_runner(OptimizerHook(), weights, hook).run()
+    toy_runner(weights, hook).run()
     expected = weights.seen[3]
     for weight in weights.seen[5::2]:
         expected = 0.9 * expected + 0.1 * weight
     torch.testing.assert_close(average(hook), expected)
 
     hook, weights = EMAHook(decay=0.6, warmup=True, warmup_gamma=1.0, warmup_power=0.5), Weights()
-    runner = toy_runner(OptimizerHook(), weights, hook)
+    runner = toy_runner(weights, hook)
     expected = runner.model[1].weight.detach().clone()
     runner.run()
     for n, weight in enumerate(weights.seen, start=1):
@@ -62,16 +60,14 @@ def test_start_interval_and_warmup():
 @pytest.mark.parametrize("monitor", ["val/loss", "val_ema/loss"])
 def test_both_weights_are_evaluated_and_reported(monitor):
     hook = EMAHook(decay=0.9)
-    runner = toy_runner(OptimizerHook(), TrainMetricsHook(), EvaluationHook(monitor=monitor, rule="min"), hook, lr=0.5)
+    hook.name = "ema"
+    runner = toy_runner(TrainMetricsHook(), EvaluationHook(), hook, lr=0.5, monitor=monitor)
     runner.run()
     row = runner.history[-1]
-    images, labels = next(iter(runner.data.val_loader))
-    batches = list(runner.data.val_loader)
-    images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    batch = next(toy_loader(batch_size=20).batches(0))
     with torch.no_grad():
-        for name, model in (("val", runner.model), ("val_ema", hook.ema)):
-            assert model is not None
-            top1 = 100 * (model(images).argmax(1) == labels).float().mean().item()
+        for name, model in (("val", runner.model), ("val_ema", hook.model)):
+            top1 = 100 * (model(batch.images).argmax(1) == batch.targets).float().mean().item()
             assert row[f"{name}/top1"] == pytest.approx(top1, abs=1e-3)
     assert row["val/loss"] != row["val_ema/loss"]
     assert {"val/top1", "val_ema/top1"} <= set(runner.best)
@@ -80,29 +76,39 @@ def test_both_weights_are_evaluated_and_reported(monitor):
     assert runner.model.training
 
 
-def test_saved_and_restored():
-    runner = toy_runner(OptimizerHook(), first := EMAHook(decay=0.9), max_iters=5)
+def test_two_averages_are_evaluated_under_their_names():
+    hooks = [EMAHook(decay=decay) for decay in (0.5, 0.9)]
+    for hook, name in zip(hooks, ("fast", "slow"), strict=True):
+        hook.name = name
+    runner = toy_runner(EvaluationHook(), *hooks, lr=0.5)
     runner.run()
-    state = runner.state_dict()["hooks"]["EMAHook"]
-    for when in ("before", "after"):
-        other = toy_runner(OptimizerHook(), second := EMAHook(decay=0.9), lr=0.3)
-        if when == "before":
-            second.load_state_dict(state)
-        other.call("before_run")
-        if when == "after":
-            second.load_state_dict(state)
-        assert torch.equal(average(second), average(first))
+    losses = [runner.history[-1][f"{name}/loss"] for name in ("val", "val_fast", "val_slow")]
+    assert len(set(losses)) == 3
+
+
+def test_without_evaluation_of_the_average():
+    runner = toy_runner(EvaluationHook(), EMAHook(evaluate=False))
+    runner.run()
+    assert not any(name.startswith("val_") for row in runner.history for name in row)
+
+
+def test_saved_and_restored():
+    runner = toy_runner(first := EMAHook(decay=0.9), max_iters=5)
+    runner.run()
+    state = runner.state_dict()["parts"]["hooks.ema"]
+    other = toy_runner(second := EMAHook(decay=0.9), lr=0.3)
+    other.call("before_run")
+    second.load_state_dict(state)
+    assert torch.equal(average(second), average(first))
 
 
 def test_interrupted_runs_have_the_same_average():
-    whole = toy_runner(OptimizerHook(), expected := EMAHook(decay=0.9))
+    whole = toy_runner(expected := EMAHook(decay=0.9))
     whole.run()
-    half = toy_runner(OptimizerHook(), EMAHook(decay=0.9))
-    half.call("before_run")
-    half.train_epoch()
-    rest = toy_runner(OptimizerHook(), got := EMAHook(decay=0.9))
-    rest.load_state_dict(half.state_dict())
-    rest.run()
+    half = toy_runner(EMAHook(decay=0.9), max_iters=7)
+    half.run()
+    rest = toy_runner(got := EMAHook(decay=0.9))
+    rest.run(half.state_dict())
     assert torch.equal(average(got), average(expected))
 
 
@@ -117,4 +123,4 @@ def test_wrong_settings(wrong):
 def test_from_the_config(runner):
     made = runner("hooks=ema", "runner.max_iters=2", "data.transforms.resize=null", "hooks.ema.decay=0.5")
     made.run()
-    assert {"val/top1", "val_ema/top1"} <= set(made.metrics.latest)
+    assert {"val/top1", "val_ema/top1"} <= set(made.history[-1])

@@ -10,6 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from hookline.checkpoint import save
 from hookline.config.errors import ConfigError
 from hookline.models.build import build_model
 from hookline.models.weights import load_weights
@@ -35,7 +36,7 @@ def source():
     return timm.create_model("test_resnet", num_classes=3)
 
 
-@pytest.mark.parametrize("form", ["pt", "pth", "safetensors", "module", "hookline"])
+@pytest.mark.parametrize("form", ["pt", "pth", "safetensors", "module", "checkpoint", "hookline"])
 def test_forms_of_files(form, source, tmp_path):
     state = source.state_dict()
     path = tmp_path / f"weights.{form if form in ('pth', 'safetensors') else 'pt'}"
@@ -43,8 +44,10 @@ def test_forms_of_files(form, source, tmp_path):
         save_file(state, path)
     elif form == "module":
         torch.save({f"module.{name}": value for name, value in state.items()}, path)
-    elif form == "hookline":
+    elif form == "checkpoint":
         torch.save({"model": state, "optimizer": {}, "epoch": 3, "config": "seed: 0"}, path)
+    elif form == "hookline":
+        save(path, {"format": 2, "parts": {"model": state, "optimizer": {}}}, config="seed: 0")
     else:
         torch.save(state, path)
     model = build(path)

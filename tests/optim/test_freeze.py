@@ -71,10 +71,8 @@ def test_norm_eval_false_lets_statistics_move(runner):
 
 def test_a_validation_leaves_frozen_norms_in_eval_mode(runner):
     run = runner("freeze.until=layer1", "runner.max_iters=2")
-    run.call("before_run")
-    run.model.train()
-    run.call("before_train_epoch")
-    run.val_epoch()
+    run.update.begin_epoch(0)
+    run.evaluate()
     assert not run.model.bn1.training
     assert run.model.layer4[0].bn1.training
     assert run.model.training
@@ -121,3 +119,15 @@ def test_models_without_layers_of_timm_freeze_in_the_order_of_their_parameters()
     freeze = Freeze(until="1")
     assert list(freeze.select(model)) == ["0.weight", "0.bias", "1.weight", "1.bias"]
     assert freeze.norms(model) == [model[1]]
+
+
+def test_an_epoch_sets_the_model_as_it_has_to_be():
+    model = timm.create_model("test_resnet", num_classes=3)
+    freeze = Freeze(until="layer1", epochs=2)
+    for epoch in (0, 1, 2):
+        model.train()
+        freeze.apply(model, epoch)
+        assert model.conv1[0].weight.requires_grad == (epoch == 2)
+        assert model.bn1.training == (epoch == 2)
+        assert model.layer4[0].conv1.weight.requires_grad
+        assert model.layer4[0].bn1.training

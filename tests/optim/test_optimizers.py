@@ -47,15 +47,10 @@ def test_option_shows_the_whole_signature_with_a_comment_on_each_key(name):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_option_trains_digits(name, runner):
-    run = runner(f"optimizer={name}", "data.transforms.resize=null", "data.batch_size=32", "hooks.train_metrics=null")
-    run.batch = next(iter(run.data.train_loader))
-    run.call("before_run")
-    losses = []
-    run.model.train()
-    for _ in range(8):
-        run.outputs = run.train_step(run.batch)
-        losses.append(run.outputs["loss"].item())
-        run.call("after_train_iter")
+    run = runner(f"optimizer={name}", "data.transforms.resize=null", "data.batch_size=32")
+    batch = next(run.train_loader.batches(0))
+    run.update.begin_epoch(0)
+    losses = [run.update(batch)["loss"].item() for _ in range(8)]
     assert losses[-1] < 0.97 * losses[0], losses
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from hookline.experiment import build_schedule
 from hookline.schedules import Clock
-from hookline.schedules.build import build_schedule, for_groups
 
 H = math.sqrt(0.5)  # cos(pi / 4)
 
@@ -16,10 +16,10 @@ H = math.sqrt(0.5)  # cos(pi / 4)
 def curve(option):
     """Return a function: the values at every iteration, of group 0, of a schedule with the given keys replaced."""
 
-    def values(name, base=1.0, *, epochs=4, iters=1, group="lr_schedule", quantity="lr", count=None, **overrides):
+    def values(name, base=1.0, *, epochs=4, iters=1, field="lr", count=None, **overrides):
         clock = Clock.for_run(iters, max_epochs=epochs)
-        schedule = build_schedule(option(group, name, **overrides), group, clock, quantity)
-        curves = for_groups(schedule, group, count or 1, quantity)
+        schedule = build_schedule(option(f"{field}_schedule", name, **overrides), field, clock)
+        curves = [schedule.for_group(index, count or 1) for index in range(count or 1)]
         rows = [[f(base, clock.at(i)) for i in range(clock.max_iters)] for f in curves]
         return rows if count else rows[0]
 
@@ -149,7 +149,7 @@ def test_one_cycle_whose_way_up_has_no_length(curve):
 
 
 def test_one_cycle_momentum_three_phase_of_two_groups(curve):
-    got = curve("one_cycle", 0.9, group="momentum_schedule", quantity="momentum", three_phase=True, epochs=10, count=2,
+    got = curve("one_cycle", 0.9, field="momentum", three_phase=True, epochs=10, count=2,
                 anneal_strategy="linear", base_momentum=[0.85, 0.5], max_momentum=[0.95, 0.9])  # fmt: skip
     same(got[0], [0.95, 0.9, 0.85, 0.9, 0.95, 0.95, 0.95, 0.95, 0.95, 0.95])
     same(got[1], [0.9, 0.7, 0.5, 0.7, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9])
@@ -164,13 +164,13 @@ def test_one_cycle_momentum_three_phase_of_two_groups(curve):
     ],
 )
 def test_momentum_warmup_divides(curve, warmup, expected):
-    got = curve("step", 0.4, group="momentum_schedule", quantity="momentum", epochs=3, warmup=warmup, warmup_iters=2,
+    got = curve("step", 0.4, field="momentum", epochs=3, warmup=warmup, warmup_iters=2,
                 warmup_ratio=0.5)  # fmt: skip
     same(got, expected)
 
 
 def test_weight_decay_warmup_multiplies(curve):
-    got = curve("linear", 0.4, group="weight_decay_schedule", quantity="weight_decay", min_weight_decay=0.2, epochs=4,
+    got = curve("linear", 0.4, field="weight_decay", min_weight_decay=0.2, epochs=4,
                 warmup="constant", warmup_iters=2, warmup_ratio=0.5)  # fmt: skip
     same(got, [0.2, 0.175, 0.3, 0.25])
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
+from hookline.analysis.preview import compute
 from hookline.config.errors import ConfigError
-from hookline.schedules import Clock
-from hookline.schedules.build import build_schedule, for_groups
+from hookline.experiment import build_schedule
+from hookline.schedules import Clock, Fixed
 
 RUN = Clock.for_run(10, max_epochs=8)
 SCHEDULES = "hookline.schedules"
@@ -95,10 +97,16 @@ WRONG = [
 ]  # fmt: skip
 
 
+def preview(node, field: str = "lr") -> dict[str, list[float]]:
+    """Return the schedule's values in two parameter groups, each by the group's name."""
+    schedules = {"lr": Fixed(), field: build_schedule(node, field, RUN)}
+    return compute(schedules, RUN, {field: {"body": 0.4, "head": 0.4}}).series[field]
+
+
 @pytest.mark.parametrize(("name", "overrides", "said", "valid"), WRONG, ids=lambda v: str(v)[:40])
 def test_wrong(option, name, overrides, said, valid):
     with pytest.raises(ConfigError) as caught:
-        for_groups(build_schedule(option("lr_schedule", name, **overrides), "lr_schedule", RUN), "lr_schedule", 2)
+        preview(option("lr_schedule", name, **overrides))
     message = str(caught.value)
     assert message.startswith("lr_schedule.")
     assert said in message
@@ -110,23 +118,121 @@ def test_wrong(option, name, overrides, said, valid):
 def test_momentum_keeps_its_own_words(option):
     node = option("momentum_schedule", "cosine", min_momentum=-1.0)
     with pytest.raises(ConfigError, match=re.escape("momentum_schedule.min_momentum=-1.0: must be a number >= 0")):
-        build_schedule(node, "momentum_schedule", RUN, "momentum")
+        build_schedule(node, "momentum", RUN)
 
 
 def test_a_typo_is_answered_with_the_config_word(option):
     node = {**option("lr_schedule", "cosine"), "min_lrr": 0.1}
     with pytest.raises(ConfigError, match=r"lr_schedule\.min_lrr=0\.1.*Did you mean 'min_lr'"):
-        build_schedule(node, "lr_schedule", RUN)
+        build_schedule(node, "lr", RUN)
 
 
 def test_a_warmup_longer_than_the_run_is_a_warning_under_scale(option, caplog):
     node = option("lr_schedule", "fixed", warmup="linear", warmup_iters=81)
-    schedule = build_schedule(node, "lr_schedule", RUN)
+    schedule = build_schedule(node, "lr", RUN)
     assert schedule(1.0, RUN.at(79)) < 1
     assert "warmup_iters=81" in caplog.text
     assert "80" in caplog.text
 
 
 def test_a_warmup_as_long_as_the_run_is_fine_under_scale(option, caplog):
-    build_schedule(option("lr_schedule", "fixed", warmup="linear", warmup_iters=80), "lr_schedule", RUN)
+    build_schedule(option("lr_schedule", "fixed", warmup="linear", warmup_iters=80), "lr", RUN)
     assert caplog.text == ""
+
+
+FIELDS = ["lr", "momentum", "weight_decay"]
+
+
+def chain(*curves) -> dict:
+    return {"_target_": f"{SCHEDULES}.Chain", "curves": list(curves)}
+
+
+def in_a_row(*curves) -> dict:
+    """Return a `Sequential` of the curves, each for an equal share of the run."""
+    parts = [{"curve": curve, "end": f"{100 * k // len(curves)}%"} for k, curve in enumerate(curves, start=1)]
+    return {"_target_": f"{SCHEDULES}.Sequential", "parts": parts}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_fields_own_words_hold_in_nested_curves(field):
+    falling = {"_target_": f"{SCHEDULES}.Linear", f"min_{field}": 0.2}
+    quartered = {"_target_": f"{SCHEDULES}.Exp", "gamma": 0.25}
+    # Over 8 epochs the line falls by 0.025 each, over 4 by 0.05; the other curve falls to a quarter.
+    assert preview(chain(falling, quartered), field)["head"][::10][:3] == pytest.approx([0.4, 0.375 / 4, 0.35 / 16])
+    assert preview(in_a_row(falling, falling), field)["head"][::10] == pytest.approx([0.4, 0.35, 0.3, 0.25] * 2)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize(
+    ("node", "path"),
+    [
+        (lambda curve: curve, ""),
+        (lambda curve: chain({"_target_": f"{SCHEDULES}.Fixed"}, curve), "curves[1]."),
+        (lambda curve: in_a_row({"_target_": f"{SCHEDULES}.Fixed"}, curve), "parts[1].curve."),
+        (lambda curve: in_a_row(chain(curve)), "parts[0].curve.curves[0]."),
+        (lambda curve: {"_target_": f"{SCHEDULES}.WarmUp", "curve": curve}, "curve."),
+    ],
+    ids=["alone", "chain", "sequence", "chain in a sequence", "wrapped"],
+)
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"min_FIELD": -1.0}, "min_FIELD=-1.0: must be a number >= 0"),
+        ({"min_FIELD": "low"}, "min_FIELD=low: must be of type float"),
+        ({"min_FIELD_ratio": 1.5}, "min_FIELD_ratio=1.5: must be a number >= 0 and <= 1"),
+        (
+            {"min_FIELD": 0.1, "min_FIELD_ratio": 0.1},
+            "min_FIELD=0.1: must be given, or else min_FIELD_ratio, and not both",
+        ),
+        (
+            {"minn_FIELD": 0.1},
+            "minn_FIELD=0.1: hookline.schedules.Linear takes no argument 'minn_FIELD'. Did you mean 'min_FIELD'",
+        ),
+    ],
+    ids=["range", "type", "ratio", "both", "typo"],
+)
+def test_a_wrong_value_is_told_by_its_full_key_in_the_fields_own_words(field, node, path, wrong, said):
+    curve = {key.replace("FIELD", field): value for key, value in wrong.items()}
+    with pytest.raises(ConfigError) as caught:
+        preview(node({"_target_": f"{SCHEDULES}.Linear", **curve}), field)
+    assert str(caught.value).startswith(f"{field}_schedule.{path}" + said.replace("FIELD", field))
+    assert "_value" not in str(caught.value)
+
+
+@pytest.fixture
+def own_curve(tmp_path, monkeypatch):
+    """Return the node of a curve of one's own, in whose module's and parameter's names is a word of the curves'."""
+    (tmp_path / "my_value_curves.py").write_text(
+        "from hookline.config.checks import check_number\n"
+        "from hookline.schedules import Curve\n"
+        "class Rise(Curve):\n"
+        "    def __init__(self, *, init_value: float) -> None:\n"
+        "        super().__init__()\n"
+        '        check_number("init_value", init_value, gt=0)\n'
+        "        self.init_value = init_value\n"
+        "    def __call__(self, base_value, clock):\n"
+        "        return self.init_value + (base_value - self.init_value) * clock.iter / clock.max_iters\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield {"_target_": "my_value_curves.Rise", "init_value": 0.1}
+    sys.modules.pop("my_value_curves", None)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_ones_own_curve_keeps_the_names_that_it_has(own_curve, field):
+    assert preview(own_curve, field)["body"][:2] == pytest.approx([0.1, 0.1 + 0.3 / 80])
+    wrong = [
+        ("init_value", -1.0, "must be a number > 0"),
+        ("init_value", "low", "must be of type float"),
+        (f"init_{field}", 0.1, f"my_value_curves.Rise takes no argument 'init_{field}'."),
+        ("init_valu", 0.1, "my_value_curves.Rise takes no argument 'init_valu'. Did you mean 'init_value'"),
+        ("_target_", "my_value_curves.Fall", "cannot be imported"),
+    ]
+    for key, value, said in wrong:
+        with pytest.raises(ConfigError) as caught:
+            preview({**own_curve, key: value}, field)
+        assert str(caught.value).startswith(f"{field}_schedule.{key}={value}: {said}")
+    with pytest.raises(ConfigError, match=r"_schedule\.curves\[0\]\.init_value=-1\.0: must be a number > 0"):
+        preview(chain({**own_curve, "init_value": -1.0}), field)
+    with pytest.raises(ConfigError, match=r"_schedule\.init_value: is missing, and my_value_curves\.Rise needs it"):
+        preview({"_target_": "my_value_curves.Rise"}, field)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hookline.experiment import build_schedule
 from hookline.schedules import Clock
-from hookline.schedules.build import build_schedule, for_groups
 
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "curves.json").read_text())
 
@@ -18,7 +18,8 @@ def values(option, case: dict, quantity: str, bases: list[float]) -> list[list[f
     parameters = dict(case[key])
     node = option(key, parameters.pop("name"), **parameters)
     clock = Clock.for_run(case["iters_per_epoch"], max_epochs=case["max_epochs"])
-    groups = for_groups(build_schedule(node, key, clock, quantity), key, len(bases), quantity)
+    schedule = build_schedule(node, quantity, clock)
+    groups = [schedule.for_group(index, len(bases)) for index in range(len(bases))]
     return [[f(b, clock.at(i)) for f, b in zip(groups, bases, strict=True)] for i in range(clock.max_iters)]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hookline.experiment import build_schedule
 from hookline.schedules import Clock
-from hookline.schedules.build import build_schedule, for_groups
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(ROOT.glob("conf/*_schedule/*.yaml"))
@@ -28,10 +28,9 @@ def test_all_groups_are_seen():
 @pytest.mark.parametrize("warmup", [{}, {"warmup": "exp", "warmup_iters": "20%", "warmup_join": "shift"}], ids=str)
 def test_builds_for_runs_of_any_length(option, file, warmup):
     group = file.parent.name
-    quantity = group.removesuffix("_schedule")
     for run in RUNS:
-        schedule = build_schedule(option(group, file.stem, **warmup), group, run, quantity)
-        for curve in for_groups(schedule, group, 2, quantity):
+        schedule = build_schedule(option(group, file.stem, **warmup), group.removesuffix("_schedule"), run)
+        for curve in (schedule.for_group(index, 2) for index in range(2)):
             assert all(math.isfinite(curve(0.5, run.at(i))) for i in range(run.max_iters))
 
 
@@ -69,8 +68,8 @@ def test_every_lr_schedule_with_every_optimizer(option, optimizer):
         groups = [{"params": [weights[0]]}, {"params": [weights[1]], "lr": 1e-4}]
         built = build(option("optimizer", optimizer.stem), "optimizer", params=groups)
         bases = [group["lr"] for group in built.param_groups]
-        schedule = build_schedule(option("lr_schedule", file.stem), "lr_schedule", run)
-        curves = for_groups(schedule, "lr_schedule", 2)
+        schedule = build_schedule(option("lr_schedule", file.stem), "lr", run)
+        curves = [schedule.for_group(index, 2) for index in range(2)]
         for i in range(run.max_iters):
             for group, base, curve in zip(built.param_groups, bases, curves, strict=True):
                 group["lr"] = curve(base, run.at(i))

@@ -27,7 +27,7 @@ from hookline.schedules import (
     OneCycleInverse,
     Poly,
     Rex,
-    Sequence,
+    Sequential,
     Step,
     Tanh,
     WarmUp,
@@ -137,10 +137,10 @@ simple = decays() | cycles()
 
 @st.composite
 def combined(draw):
-    """Return a sequence or a chain of simple curves, whose bounds follow from theirs."""
+    """Return a sequential or a chain of simple curves, whose bounds follow from theirs."""
     (a, low_a, high_a, _), (b, low_b, high_b, _) = draw(simple), draw(simple)
     if draw(booleans):
-        curve = Sequence([{"curve": a, "end": draw(share)}, {"curve": b, "end": "100%"}])
+        curve = Sequential([{"curve": a, "end": draw(share)}, {"curve": b, "end": "100%"}])
         return curve, min(low_a, low_b), max(high_a, high_b), None
     return Chain([a, b]), low_a * low_b / BASE, high_a * high_b / BASE, None
 

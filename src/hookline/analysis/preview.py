@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
+from hookline.config.errors import ParameterError
 from hookline.config.files import replacing
+from hookline.config.instantiate import parameter_error
 from hookline.schedules import Clock, Curve, Fixed, WarmUp
-from hookline.schedules.build import build_schedule, for_groups
+from hookline.schedules.quantities import spellings, tag_of
 
 
 class _NeverBetter(dict[str, float]):
@@ -41,53 +42,55 @@ class Preview:
 
     Attributes:
         clock: the start of the run.
-        lr: the learning rate of every parameter group, by column name (`lr_0`, ..., or `lr_<name>`).
-        momentum: the momentum of every group (`momentum_0`, ...); empty for an optimizer without.
+        series: by field (`lr`, `momentum`, ...), the values of every parameter group by the group's name.
         warmup_end: the first iteration after the learning rate's warm-up; 0 for none.
     """
 
     clock: Clock
-    lr: dict[str, list[float]]
-    momentum: dict[str, list[float]] = field(default_factory=dict)
+    series: dict[str, dict[str, list[float]]]
     warmup_end: int = 0
 
     @property
+    def lr(self) -> dict[str, list[float]]:
+        """The learning rate of every parameter group by its name."""
+        return self.series["lr"]
+
+    @property
     def columns(self) -> dict[str, list[float]]:
-        """All series by column name."""
-        return {**self.lr, **self.momentum}
+        """All series by column name: `lr_<group>`, `momentum_<group>`, ..."""
+        return {f"{field}_{name}": values for field, groups in self.series.items() for name, values in groups.items()}
+
+    @property
+    def tags(self) -> dict[str, list[float]]:
+        """All series by the tags that training gives them: `learning_rate/<group>`, `momentum/<group>`, ..."""
+        return {
+            f"{tag_of(field)}/{name}": values
+            for field, groups in self.series.items()
+            for name, values in groups.items()
+        }
 
 
 def compute(
-    lr_schedule: Mapping[str, Any],
+    schedules: Mapping[str, Curve],
     clock: Clock,
-    base_lr: Sequence[float],
-    *,
-    momentum_schedule: Mapping[str, Any] | None = None,
-    base_momentum: Sequence[float] = (),
-    names: Sequence[str] | None = None,
+    base_values: Mapping[str, Mapping[str, float]],
 ) -> Preview:
     """Return the values of a whole run.
 
     Args:
-        lr_schedule: the config node of the learning rate's schedule.
+        schedules: the curves by the field that each drives (`lr`, `momentum`, ...), ready for a run of this length; a
+            field without one keeps its base value.
         clock: the start of the run, which says how long it is.
-        base_lr: the base learning rate of every parameter group.
-        momentum_schedule: the config node of the momentum's; none, or one without `_target_`, keeps it constant.
-        base_momentum: the base momentum of every group; empty for an optimizer without.
-        names: the groups' names, for the columns; their numbers if not given.
+        base_values: by field, the base value of every parameter group by the group's name.
     """
-    schedule = build_schedule(lr_schedule, "lr_schedule", clock)
-    preview = Preview(
+    lr = schedules["lr"]
+    return Preview(
         clock,
-        lr=_series(schedule, "lr", clock, base_lr, names),
-        warmup_end=min(schedule.end, clock.max_iters) if isinstance(schedule, WarmUp) else 0,
+        series={
+            field: _series(schedules.get(field, Fixed()), field, clock, groups) for field, groups in base_values.items()
+        },
+        warmup_end=min(lr.end, clock.max_iters) if isinstance(lr, WarmUp) else 0,
     )
-    if momentum_schedule is not None and momentum_schedule.get("_target_") is not None:
-        momentum = build_schedule(momentum_schedule, "momentum_schedule", clock, "momentum")
-    else:
-        momentum = Fixed()
-    preview.momentum = _series(momentum, "momentum", clock, base_momentum, names)
-    return preview
 
 
 def values(curve: Curve, base_value: float, clock: Clock) -> list[float]:
@@ -97,24 +100,28 @@ def values(curve: Curve, base_value: float, clock: Clock) -> list[float]:
     found = []
     for epoch in range(clock.max_epochs):
         moving.epoch = epoch
-        curve.observe([NEVER_BETTER] * epoch)
+        moving.history = [NEVER_BETTER] * epoch
         first = epoch * clock.iters_per_epoch
         for moving.iter in range(first, min(first + clock.iters_per_epoch, clock.max_iters)):
             found.append(curve(base_value, moving))
     return found
 
 
-def _series(
-    schedule: Curve, quantity: str, clock: Clock, bases: Sequence[float], names: Sequence[str] | None
-) -> dict[str, list[float]]:
+def _series(schedule: Curve, field: str, clock: Clock, bases: Mapping[str, float]) -> dict[str, list[float]]:
     done: dict[tuple[int, float], list[float]] = {}
-    curves = for_groups(schedule, f"{quantity}_schedule", len(bases), quantity)
     series = {}
-    for name, curve, base in zip(names or range(len(bases)), curves, bases, strict=False):
+    for index, (name, base) in enumerate(bases.items()):
+        try:
+            curve = schedule.for_group(index, len(bases))
+        except ParameterError as error:
+            words = {name: key for key, name in spellings(field).items()}
+            raise parameter_error(f"{field}_schedule", error.respelled(words)) from error
         # Groups with one curve and one base value are computed once: a layer-wise decay has dozens.
         if (id(curve), base) not in done:
-            done[id(curve), base] = values(curve, base, clock)
-        series[f"{quantity}_{name}"] = done[id(curve), base]
+            # A group whose weight decay is 0 keeps it, as in training.
+            constant = base == 0 and field not in ("lr", "momentum")
+            done[id(curve), base] = [base] * clock.max_iters if constant else values(curve, base, clock)
+        series[name] = done[id(curve), base]
     return series
 
 
@@ -134,15 +141,14 @@ def write_csv(path: Path, preview: Preview) -> None:
 
 
 def write_tensorboard(directory: Path, preview: Preview) -> None:
-    """Write the series as a TensorBoard run, tags `learning_rate/<group>` and `momentum/<group>`, steps from 0.
+    """Write the series as a TensorBoard run, with training's tags, steps from 0.
 
     Long runs are thinned out to about 2,000 points that keep every peak and step; the CSV has every value.
     """
     from hookline.charts.lr_curve import decimate
     from hookline.loggers.event_file import EventFile
 
-    tags = {f"learning_rate/{name.removeprefix('lr_')}": series for name, series in preview.lr.items()}
-    tags |= {f"momentum/{name.removeprefix('momentum_')}": series for name, series in preview.momentum.items()}
+    tags = preview.tags
     distinct = {id(series): series for series in tags.values()}.values()
     steps = sorted({int(i) for series in distinct for i in decimate(series, TENSORBOARD_POINTS)[0]})
     # TensorBoard reads a directory as one run: what an earlier preview left in it would be drawn on top.

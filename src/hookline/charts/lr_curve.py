@@ -7,7 +7,6 @@ drawing leaves no global state behind and needs no display.
 from __future__ import annotations
 
 import io
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,6 +17,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Series = Sequence[float] | np.ndarray
 
 # Okabe and Ito's colours, which the colour-blind can tell apart, darkest first; then dashes tell the rest.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -46,8 +47,8 @@ STYLE: dict[Any, Any] = {
 def draw_lr_curve(
     path: str | Path,
     *,
-    lr: Mapping[str, Sequence[float]],
-    momentum: Mapping[str, Sequence[float]] | None = None,
+    lr: Mapping[str, Series],
+    momentum: Mapping[str, Series] | None = None,
     iters_per_epoch: int,
     warmup_end: int | Mapping[str, int] = 0,
     title: str = "",
@@ -78,7 +79,7 @@ def draw_lr_curve(
         FigureCanvasAgg(figure)
         ratios = [2.2, 1.0][: len(panels)]
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-        names = list(dict.fromkeys(_group(name) for _, series in panels for name in series))
+        names = list(dict.fromkeys(name for _, series in panels for name in series))
         styles = {name: _style(index, len(names)) for index, name in enumerate(names)}
         for ax, (label, series) in zip(axes, panels, strict=True):
             _draw_panel(ax, series, iters_per_epoch, warmup_end, styles)
@@ -125,11 +126,6 @@ def decimate(values: Sequence[float] | np.ndarray, points: int = MAX_POINTS) -> 
     return index, array[index]
 
 
-def _group(name: str) -> str:
-    """Return what the columns of one parameter group share: `lr_0` and `momentum_0` are drawn alike."""
-    return name.removeprefix("lr_").removeprefix("momentum_")
-
-
 def _style(index: int, count: int) -> dict[str, Any]:
     if count <= len(COLORS) * len(DASHES):
         # Several dash patterns even where colours suffice: in print, and where curves lie on each other.
@@ -142,7 +138,7 @@ def _style(index: int, count: int) -> dict[str, Any]:
 
 def _draw_panel(
     ax: Axes,
-    series: Mapping[str, Sequence[float]],
+    series: Mapping[str, Series],
     iters_per_epoch: int,
     warmup_end: int | Mapping[str, int],
     styles: Mapping[str, dict[str, Any]],
@@ -153,20 +149,18 @@ def _draw_panel(
         # An iteration lasts until the next: the last value is drawn to the end of the run.
         x = np.append(iters, len(values)) / iters_per_epoch
         y = np.append(kept, kept[-1:])
-        ax.plot(
-            x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[_group(name)]
-        )
+        ax.plot(x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[name])
         end = warmup_end.get(name, 0) if isinstance(warmup_end, Mapping) else 0
         if 0 < end < len(values):
             at = end / iters_per_epoch
-            ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[_group(name)]["color"], zorder=5)
+            ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[name]["color"], zorder=5)
     ax.set_xlim(0, epochs)
     ax.grid(color="#dddddd", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines["right"].set_visible(False)
 
 
-def _set_scale(ax: Axes, series: Mapping[str, Sequence[float]], *, from_zero: bool) -> None:
+def _set_scale(ax: Axes, series: Mapping[str, Series], *, from_zero: bool) -> None:
     low = min((min(values) for values in series.values() if len(values)), default=0.0)
     high = max((max(values) for values in series.values() if len(values)), default=0.0)
     if low >= 0 and high > 0 and (from_zero or high - low < 1e-6 * high):
@@ -192,7 +186,7 @@ def _mark_warmup(ax: Axes, end: float, epochs: float) -> None:
 
 def _draw_legend(ax: Axes) -> None:
     handles, names = ax.get_legend_handles_labels()
-    labels = [re.sub(r"^lr_(\d+)$", r"group \1", name) for name in names]
+    labels = [f"group {name}" if name.isdigit() else name for name in names]
     if len(labels) > MAX_LEGEND:
         # The first and last are enough to read a colour scale.
         left_out = len(labels) - MAX_LEGEND

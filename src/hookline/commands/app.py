@@ -7,21 +7,21 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hookline.config import resolvers
+from hookline.config import paths, resolvers
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean
+from hookline.config.moved import moved_override
 
-CONF = Path(__file__).parents[3] / "conf"
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -29,18 +29,26 @@ BROKEN_PIPE = 141
 
 log = logging.getLogger(__name__)
 
+Task = Callable[[DictConfig], Any]
 
-def run_app(task: Callable[[DictConfig], Any], config_name: str) -> None:
-    """Run `task` under Hydra with `conf/<config_name>.yaml` and the process's arguments, then exit.
+
+def run_app(task: str | Task, config_name: str) -> None:
+    """Run a task under Hydra with `conf/<config_name>.yaml` and the process's arguments, then exit.
 
     The exit status is 0, 2 for a user's error, 130 after Ctrl-C, 141 where nobody reads the output (as with
     `--help | head`), or 1 for anything else.
+
+    Args:
+        task: a function of the composed config, or `module:function`: what it needs is imported only once the config
+            is there, so that help and wrong overrides do not wait for it.
+        config_name: the root config.
     """
     resolvers.register()
     # Hydra would print its own message and exit with 1; with this set it raises, and the wording is ours.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    main = hydra.main(config_path=str(CONF), config_name=config_name, version_base="1.3")(_logged(task))
+    main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(_logged(task))
     try:
+        refuse_moved_keys(sys.argv[1:])
         main()
         sys.stdout.flush()
     except BrokenPipeError:
@@ -50,6 +58,21 @@ def run_app(task: Callable[[DictConfig], Any], config_name: str) -> None:
         sys.exit(_say("interrupted", INTERRUPTED))
     except USER_ERRORS as error:
         sys.exit(_say(f"error: {explain(error)}", USER_ERROR))
+
+
+def refuse_moved_keys(overrides: Sequence[str]) -> None:
+    """Raise `ConfigError` where the command line has a key of an earlier version; it names the new one."""
+    for override in overrides:
+        if (new := moved_override(override)) is not None:
+            raise ConfigError(f"{override}: this key has moved; write {new}")
+
+
+def chosen_option(group: str) -> dict[str, Any] | None:
+    """Return the option of a config group that this job chose, as its file has it; None where it has no file."""
+    path = paths.conf() / group / f"{HydraConfig.get().runtime.choices.get(group)}.yaml"
+    if not path.is_file():
+        return None
+    return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 
 def explain(error: BaseException) -> str:
@@ -76,7 +99,7 @@ def explain(error: BaseException) -> str:
         cause = cause.__cause__
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
-        groups = sorted(p.name for p in CONF.iterdir() if p.is_dir())
+        groups = sorted(p.name for p in paths.conf().iterdir() if p.is_dir())
         return f"{word}: there is no such key or config group.{did_you_mean(word, groups)} Groups: {', '.join(groups)}"
     return " ".join(text.split("\n")[:2])
 
@@ -86,17 +109,24 @@ def _say(message: str, status: int) -> int:
     return status
 
 
-def _logged(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+def _resolve(task: str | Task) -> Task:
+    if callable(task):
+        return task
+    module, _, name = task.partition(":")
+    found: Task = getattr(import_module(module), name)
+    return found
+
+
+def _logged(task: str | Task) -> Task:
     """Return the task with its errors written to the job's log, and a single run's user errors told here.
 
     Past this point Hydra would print a line of its own above the message. In a sweep the error goes on to Hydra, which
     runs the other jobs first.
     """
 
-    @functools.wraps(task)
     def logged(cfg: DictConfig) -> Any:
         try:
-            return task(cfg)
+            return _resolve(task)(cfg)
         except BaseException as error:
             log.debug("stopped by %s", type(error).__name__, exc_info=True)
             if isinstance(error, USER_ERRORS):
@@ -105,4 +135,5 @@ def _logged(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
                 _say(f"error in job {HydraConfig.get().job.num}: {explain(error)}", USER_ERROR)
             raise
 
-    return logged
+    # Hydra reads the caller's name off the function that it is given.
+    return functools.update_wrapper(logged, task) if callable(task) else logged

@@ -17,10 +17,12 @@ from omegaconf import DictConfig, OmegaConf
 from hookline.analysis.preview import Preview, compute, write_csv, write_tensorboard
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
+from hookline.commands.app import chosen_option
 from hookline.config.checks import check_number
-from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.errors import ConfigError
 from hookline.config.files import replacing
-from hookline.config.instantiate import parameter_error
+from hookline.config.instantiate import to_plain, told_at
+from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, require
 from hookline.schedules import Clock
 
 # The curves of a sweep's jobs by what each was told, to be overlaid when all are done.
@@ -67,88 +69,90 @@ def overlay_jobs() -> None:
 def run_length(cfg: DictConfig) -> Clock:
     """Return the clock of the run: from `preview.iters_per_epoch`, or else from the data set."""
     iters = cfg.preview.iters_per_epoch
-    try:
-        if iters is not None:
+    if iters is not None:
+        with told_at("preview"):
             check_number("iters_per_epoch", iters, gt=0, integer=True)
-    except ParameterError as error:
-        raise parameter_error("preview", error) from error
-    epochs, max_iters = cfg.runner.max_epochs, cfg.runner.max_iters
-    if (epochs is None) == (max_iters is None):
-        raise ConfigError("runner.max_epochs: give it or runner.max_iters, and not both")
-    try:
-        name = "max_iters" if epochs is None else "max_epochs"
-        check_number(name, cfg.runner[name], gt=0, integer=True)
-    except ParameterError as error:
-        raise parameter_error("runner", error) from error
-    return Clock.for_run(iters or count_iterations(cfg), max_epochs=epochs, max_iters=max_iters)
+    return build_clock(cfg, iters or count_iterations(cfg))
 
 
 def count_iterations(cfg: DictConfig) -> int:
     """Return the iterations of an epoch, counted as training counts them; this reads the data set, and needs torch."""
-    from hookline.config.instantiate import build
+    import torch
 
-    if cfg.get("data") is None:
-        raise ConfigError("data: is missing; choose an option with data=NAME, or give preview.iters_per_epoch=N")
-    return len(build(cfg.data, "data", seed=cfg.seed, device="cpu").train_loader)
+    require(cfg, "data")
+    return len(build_train_loader(cfg, build_source(cfg, "train"), torch.device("cpu")))
 
 
 def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
     """Return the values of the run that `cfg` describes."""
-    for key in ("lr_schedule", "optimizer"):
-        if cfg.get(key) is None:
-            raise ConfigError(f"{key}: is missing; choose an option with {key}=NAME")
-    groups = groups_of(cfg)
-    return compute(
-        cfg.lr_schedule,
-        clock,
-        [lr for lr, _ in groups.values()],
-        momentum_schedule=cfg.momentum_schedule,
-        base_momentum=[momentum for _, momentum in groups.values() if momentum is not None],
-        names=list(groups),
-    )
+    require(cfg, "lr_schedule", "optimizer", "runner")
+    schedules = build_schedules(cfg, clock)
+    return compute(schedules, clock, groups_of(cfg, list(schedules)))
 
 
-def groups_of(cfg: DictConfig) -> dict[str, tuple[float, float | None]]:
-    """Return the base learning rate and momentum of every parameter group, by its name, or its number."""
+def groups_of(cfg: DictConfig, fields: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return by field (`lr`, `momentum`, and what else is scheduled) the base value of each parameter group, by name.
+
+    Where all parameters form one group, its values stand in the optimizer's node, and neither torch nor the model is
+    needed.
+    """
+    wanted = list(dict.fromkeys(("lr", "momentum", *fields)))
     if cfg.preview.base_lr is None and changes_groups(cfg):
-        from hookline.optim.preview import base_values_of_groups
+        from hookline.experiment import build_freeze, build_model_without_memory, build_optimizer, build_source
+        from hookline.optim.group_values import base_values
 
-        return base_values_of_groups(cfg)
-    momentum = momentum_of(cfg.optimizer)
-    if momentum is None and cfg.momentum_schedule.get("_target_") is not None:
-        raise ConfigError(
-            f"momentum_schedule: optimizer {cfg.optimizer.get('_target_')} is given neither momentum nor betas; "
-            "choose momentum_schedule=none"
-        )
-    return {str(index): (lr, momentum) for index, lr in enumerate(base_values(cfg))}
+        require(cfg, "data", "model")
+        model = build_model_without_memory(cfg, build_source(cfg, "train"))
+        build_freeze(cfg, model)
+        groups = base_values(build_optimizer(cfg, model, chosen_option("optimizer")), wanted)
+        found = {field: values for field, values in groups.items() if values}
+    else:
+        lrs = base_lrs(cfg)
+        names = ["base"] if len(lrs) == 1 else [str(index) for index in range(len(lrs))]
+        found = {"lr": dict(zip(names, lrs, strict=True))}
+        node = to_plain(cfg.optimizer, "optimizer")
+        for field in wanted[1:]:
+            value = _momentum_of(node) if field == "momentum" else node.get(field)
+            if value is not None:
+                found[field] = dict.fromkeys(names, float(value))
+    for field in fields:
+        if field not in found:
+            has = "neither momentum nor betas" if field == "momentum" else f"no {field}"
+            raise ConfigError(
+                f"{field}_schedule: optimizer {cfg.optimizer.get('_target_')} is given {has};"
+                f" choose {field}_schedule=none"
+            )
+    return found
 
 
 def changes_groups(cfg: DictConfig) -> bool:
-    """Return whether the groups' learning rates are other than the optimizer's; to see them needs torch."""
-    plain = cfg.param_groups.get("_target_") == "hookline.optim.param_groups.Plain"
-    return not plain or cfg.auto_scale_lr.base_batch_size is not None
+    """Return whether the groups' values are other than the optimizer's; to see them needs torch."""
+    groups = cfg.get("param_groups")
+    plain = groups is None or groups.get("_target_") == "hookline.optim.param_groups.Plain"
+    scaled = (cfg.get("auto_scale_lr") or {}).get("base_batch_size") is not None
+    return not plain or scaled
 
 
-def base_values(cfg: DictConfig) -> list[float]:
+def base_lrs(cfg: DictConfig) -> list[float]:
     """Return the base learning rates that the config names: `preview.base_lr`, or the optimizer's."""
     given = cfg.preview.base_lr
     key, value = ("optimizer.lr", cfg.optimizer.get("lr")) if given is None else ("preview.base_lr", given)
     values = list(value) if OmegaConf.is_list(value) else [value]
-    try:
+    with told_at(key.partition(".")[0]):
         for number in values or [None]:
             check_number(key.rpartition(".")[2], number, ge=0)
-    except ParameterError as error:
-        raise parameter_error(key.partition(".")[0], error) from error
     return values
 
 
-def momentum_of(optimizer: Mapping[str, Any]) -> float | None:
+def _momentum_of(optimizer: Mapping[str, Any]) -> float | None:
     """Return the momentum that the optimizer's node gives it: `momentum`, or the first of `betas`, or None."""
-    if optimizer.get("momentum") is not None:
-        return float(optimizer["momentum"])
-    if optimizer.get("betas") is not None:
-        return float(optimizer["betas"][0])
-    return None
+    value = optimizer.get("momentum")
+    if value is None and isinstance(optimizer.get("betas"), list):
+        value = optimizer["betas"][0]
+    if value is not None:
+        with told_at("optimizer"):
+            check_number("momentum", value)
+    return value
 
 
 def compared(cfg: DictConfig) -> dict[str, DictConfig]:
@@ -181,7 +185,7 @@ def write(directory: Path, preview: Preview, title: str) -> None:
         draw_lr_curve(
             path,
             lr=preview.lr,
-            momentum=varying(preview.momentum),
+            momentum=varying(preview.series.get("momentum", {})),
             iters_per_epoch=preview.clock.iters_per_epoch,
             warmup_end=preview.warmup_end,
             title=title,
@@ -194,15 +198,15 @@ def draw_overlay(directory: Path, previews: Mapping[str, Preview]) -> None:
     def series(kind: str) -> dict[str, list[float]]:
         named = {}
         for name, preview in previews.items():
-            columns: dict[str, list[float]] = getattr(preview, kind)
-            for column, values in columns.items():
-                named[name if len(columns) == 1 else f"{name}, group {column.rpartition('_')[2]}"] = values
+            groups = preview.series.get(kind, {})
+            for group, values in groups.items():
+                named[name if len(groups) == 1 else f"{name}, group {group}"] = values
         return named
 
     ends = {
-        name if len(preview.lr) == 1 else f"{name}, group {index}": preview.warmup_end
+        name if len(preview.lr) == 1 else f"{name}, group {group}": preview.warmup_end
         for name, preview in previews.items()
-        for index in range(len(preview.lr))
+        for group in preview.lr
     }
     alike = len(set(ends.values())) == 1
     with replacing(directory / "lr_curve.png") as path:

@@ -1,4 +1,4 @@
-"""The parameter groups that a run would have, without running it."""
+"""The parameter groups that a run would have, without its data and without the memory of its model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from hookline.experiment import build_runner
+from hookline.commands.app import chosen_option
+from hookline.experiment import (
+    build_freeze,
+    build_model_without_memory,
+    build_optimizer,
+    build_source,
+    require,
+)
 from hookline.optim.groups_table import groups_table, write_groups_csv
 
 log = logging.getLogger(__name__)
@@ -15,9 +22,12 @@ log = logging.getLogger(__name__)
 
 def show_param_groups(cfg: DictConfig) -> None:
     """Print the table of groups, and write `param_groups.csv` into `preview.output_dir` if that is given."""
-    runner = build_runner(cfg, Path())
-    log.info(groups_table(runner.optimizer))
+    require(cfg, "data", "model", "optimizer")
+    model = build_model_without_memory(cfg, build_source(cfg, "train"))
+    build_freeze(cfg, model)
+    optimizer = build_optimizer(cfg, model, chosen_option("optimizer"))
+    log.info(groups_table(optimizer))
     if cfg.preview.output_dir is not None:
         path = Path(cfg.preview.output_dir) / "param_groups.csv"
-        write_groups_csv(path, runner.model, runner.optimizer)
+        write_groups_csv(path, model, optimizer)
         log.info("one row per parameter: %s", path)

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 
 
 class ConfigError(Exception):
@@ -28,6 +29,14 @@ class ParameterError(ValueError):
         self.name = name
         self.value = value
         self.expected = expected
+
+    def respelled(self, words: Mapping[str, str]) -> ParameterError:
+        """Return the error with parameters named as a config spells them, by their names in the constructor."""
+        if not words:
+            return self
+        pattern = re.compile(r"(?<![\w/])(?:" + "|".join(map(re.escape, words)) + r")(?![\w/])")
+        name, expected = (pattern.sub(lambda match: words[match[0]], text) for text in (self.name, self.expected))
+        return ParameterError(name, self.value, expected)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

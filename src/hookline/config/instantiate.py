@@ -1,16 +1,18 @@
-"""How configs become objects: `hydra.utils.instantiate`, with every mistake told as a `ConfigError`.
+"""How config nodes become objects: `hydra.utils.instantiate`, with every mistake told as a `ConfigError`.
 
 A node is checked before its target is called: the target can be imported, takes every given argument, gets every
-one that it needs, and each value fits its type annotation. What the target itself refuses (`ParameterError`,
-`TypeError`, `ValueError`) is told with the node's key.
+one that it needs, and each value fits its type annotation. Whatever the target itself raises is told with the node's
+key.
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pkgutil import resolve_name
 from typing import Any
@@ -30,51 +32,76 @@ RESERVED = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_arg
 _TOWER = BeartypeConf(is_pep484_tower=True)
 
 
-def build(node: DictConfig | Mapping[str, Any], key: str, **given: Any) -> Any:
+def build(
+    node: DictConfig | Mapping[str, Any],
+    key: str,
+    *,
+    spellings: Mapping[str, str] | None = None,
+    **given: Any,
+) -> Any:
     """Return the object that `node` describes.
 
     Args:
         node: a mapping with `_target_` and the target's arguments, nested nodes included.
         key: where the node stands in the config, for messages.
+        spellings: the parameters' names by the keys that stand for them in this config, for those that differ; they
+            hold in nested nodes too, wherever the target has such a parameter.
         given: further arguments, that come from the program and not from the config.
 
     Raises:
         ConfigError: the node asks for what cannot be.
     """
-    plain = to_plain(node, key)
-    check_node(plain, key, given)
-    path = key
+    plain = _respelled(to_plain(node, key), spellings or {})
+    words = {name: spelling for spelling, name in (spellings or {}).items()}
+    check_node(plain, key, given, words)
     try:
         factory = instantiate({**plain, "_partial_": True}, _convert_="all")
         return partial(factory, **given) if plain.get("_partial_") else factory(**given)
     except InstantiationException as error:  # from a node inside this one
-        path, cause = _deepest_key(key, error), error.__cause__ or error
-        raise _told(cause, plain, key, path) from error
-    except (TypeError, ValueError, ImportError, RuntimeError) as error:
-        raise _told(error, plain, key, path) from error
+        path, target = _raised_at(plain, key, error)
+        raise refused(error.__cause__ or error, path, target, words) from error
+    except Exception as error:  # whatever the target raises is about what it was given
+        raise refused(error, key, plain["_target_"], words) from error
 
 
-def _told(error: BaseException, node: Mapping[str, Any], key: str, path: str) -> BaseException:
-    """Return what to raise for an exception of the target at `path`."""
+def refused(error: BaseException, key: str, target: str, words: Mapping[str, str] | None = None) -> ConfigError:
+    """Return the user's view of what `target`, described at `key`, raised when it was called.
+
+    Args:
+        error: what was raised.
+        key: where the node stands in the config.
+        target: what the node names.
+        words: the config's spellings of parameters, by their names.
+    """
+    if isinstance(error, ConfigError):
+        return error
     if isinstance(error, ParameterError):
-        return parameter_error(path, error)
-    if isinstance(error, TypeError | ValueError | ImportError | RuntimeError):
-        return ConfigError(f"{path}: {_target_at(node, key, path)} refused its arguments: {error}")
-    return error
+        return parameter_error(key, error.respelled(words or {}))
+    reason = str(error).strip() or type(error).__name__
+    return ConfigError(f"{key}: {target} refused its arguments: {reason}")
 
 
-def to_plain(node: DictConfig | Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the node as plain containers, interpolations resolved."""
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else dict(node)
-    if not isinstance(plain, dict):
-        raise ConfigError(f"{key}={plain!r}: must be a mapping with a _target_")
-    return {str(name): value for name, value in plain.items()}
+@contextmanager
+def told_at(key: str) -> Iterator[None]:
+    """Turn a `ParameterError` inside into a `ConfigError` that names the parameter below `key`, or at the root."""
+    try:
+        yield
+    except ParameterError as error:
+        raise parameter_error(key, error) from error
 
 
-def parameter_error(key: str | None, error: ParameterError) -> ConfigError:
-    """Return the user's view of a bad parameter of the object at `key` (none for the config's root)."""
+def parameter_error(key: str, error: ParameterError) -> ConfigError:
+    """Return the user's view of a bad parameter of the object at `key` (empty for the config's root)."""
     name = f"{key}.{error.name}" if key else error.name
     return ConfigError(f"{name}={_shown(error.value)}: must be {error.expected}")
+
+
+def to_plain(node: object, key: str) -> dict[str, Any]:
+    """Return the node as plain containers, interpolations resolved."""
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if not isinstance(plain, Mapping):
+        raise ConfigError(f"{key}={_shown(plain)}: must be a mapping with a _target_")
+    return {str(name): value for name, value in plain.items()}
 
 
 def locate(path: object, key: str) -> Callable[..., Any]:
@@ -92,60 +119,61 @@ def locate(path: object, key: str) -> Callable[..., Any]:
     return target
 
 
-def _near_target(path: str) -> str:
-    module, _, name = path.rpartition(".")
-    try:
-        return did_you_mean(name, dir(resolve_name(module)))
-    except Exception:  # there is no such module either
-        return ""
+def check_node(
+    node: Mapping[str, Any],
+    key: str,
+    given: Mapping[str, Any] | None = None,
+    words: Mapping[str, str] | None = None,
+) -> None:
+    """Raise `ConfigError` where the node and those nested in it do not fit their targets' signatures.
 
-
-def check_node(node: Mapping[str, Any], key: str, given: Mapping[str, Any] | None = None) -> None:
-    """Raise `ConfigError` where the node and those nested in it do not fit their targets' signatures."""
+    Args:
+        node: the node, its keys as the parameters are called.
+        key: where it stands in the config.
+        given: arguments that come from the program.
+        words: the config's spellings of parameters, by their names; none for those that are spelled as they are.
+    """
     if "_target_" not in node:
         raise ConfigError(f"{key}: has no _target_, the dotted path of what to build")
-    given = given or {}
+    given, words = given or {}, words or {}
     target = locate(node["_target_"], key)
     name = node["_target_"]
     arguments = {k: v for k, v in node.items() if k not in RESERVED}
     for argument, value in arguments.items():
-        _check_nested(value, f"{key}.{argument}")
+        _check_nested(value, f"{key}.{words.get(argument, argument)}", words)
 
-    parameters, takes_any = _parameters(target)
+    parameters, takes_any = parameters_of(target)
     if parameters is None:
         return
-    for argument in arguments:
-        if argument not in parameters and not takes_any:
-            known = [p for p in parameters if p not in given]
-            raise ConfigError(
-                f"{key}.{argument}={_shown(arguments[argument])}: {name} takes no argument {argument!r}."
-                f"{did_you_mean(argument, known)} It takes: {', '.join(known)}"
-            )
-    for parameter in parameters.values():
-        needed = parameter.default is inspect.Parameter.empty
-        if needed and parameter.name not in arguments and parameter.name not in given and not node.get("_partial_"):
-            raise ConfigError(f"{key}.{parameter.name}: is missing, and {name} needs it")
     hints = _hints(target)
     for argument, value in arguments.items():
+        shown = f"{key}.{words.get(argument, argument)}={_shown(value)}"
+        if argument in given:
+            raise ConfigError(f"{shown}: comes from the run itself; leave it out")
+        if argument not in parameters and not takes_any:
+            known = [words.get(p, p) for p in parameters if p not in given]
+            raise ConfigError(
+                f"{shown}: {name} takes no argument {argument!r}.{did_you_mean(argument, known)}"
+                f" It takes: {', '.join(known)}"
+            )
         if argument in hints and not _has_target(value) and not _fits(value, hints[argument]):
             hint = hints[argument]
             wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-            raise ConfigError(f"{key}.{argument}={_shown(value)}: must be of type {wanted}")
+            raise ConfigError(f"{shown}: must be of type {wanted}")
+    for parameter in parameters.values():
+        needed = parameter.default is inspect.Parameter.empty
+        if needed and parameter.name not in arguments and parameter.name not in given and not node.get("_partial_"):
+            raise ConfigError(f"{key}.{words.get(parameter.name, parameter.name)}: is missing, and {name} needs it")
 
 
-def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """Return the functions whose signatures say what the target takes: itself, or a class and its bases."""
-    if not inspect.isclass(target):
-        return [target]
-    return [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
+def parameters_of(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter] | None, bool]:
+    """Return the arguments that can be given by name, and whether any others can, following **kwargs to the bases.
 
-
-def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter] | None, bool]:
-    """Return the arguments that can be given by name, and whether any others can, following **kwargs to the bases."""
+    The first is None where the signature cannot be read.
+    """
     found: dict[str, inspect.Parameter] = {}
-    sources = _constructors(target)
     takes_any = True
-    for source in sources:
+    for source in _constructors(target):
         try:
             signature = inspect.signature(source)
         except (TypeError, ValueError):
@@ -160,6 +188,21 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter
         if not takes_any or source is object.__init__:
             break
     return found, takes_any
+
+
+def _near_target(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    try:
+        return did_you_mean(name, dir(resolve_name(module)))
+    except Exception:  # there is no such module either
+        return ""
+
+
+def _constructors(target: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Return the functions whose signatures say what the target takes: itself, or a class and its bases."""
+    if not inspect.isclass(target):
+        return [target]
+    return [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
@@ -180,16 +223,16 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(is_bearable(v, hint, conf=_TOWER) for v in values)
 
 
-def _check_nested(value: Any, key: str) -> None:
+def _check_nested(value: Any, key: str, words: Mapping[str, str]) -> None:
     if isinstance(value, Mapping):
         if "_target_" in value:
-            check_node(value, key)
+            check_node(value, key, words=words)
         else:
             for name, child in value.items():
-                _check_nested(child, f"{key}.{name}")
+                _check_nested(child, f"{key}.{name}", words)
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            _check_nested(child, f"{key}[{index}]")
+            _check_nested(child, f"{key}[{index}]", words)
 
 
 def _has_target(value: Any) -> bool:
@@ -198,18 +241,44 @@ def _has_target(value: Any) -> bool:
     return isinstance(value, list) and any(_has_target(v) for v in value)
 
 
-def _deepest_key(key: str, error: InstantiationException) -> str:
-    # Hydra names the node inside the one it was given as "full_key: a.b" at the end of its message.
-    _, found, inner = str(error).rpartition("full_key: ")
-    return f"{key}.{inner.strip()}" if found and inner.strip() else key
+def _respelled(value: Any, spellings: Mapping[str, str]) -> Any:
+    """Return the node with its keys as the parameters are called, those of nested nodes included."""
+    if isinstance(value, Mapping):
+        own = _names_of_parameters(value.get("_target_")) if spellings else frozenset()
+        named = {key: spellings[key] if spellings.get(key) in own else key for key in value}
+        return {named[key]: _respelled(child, spellings) for key, child in value.items()}
+    return [_respelled(child, spellings) for child in value] if isinstance(value, list) else value
 
 
-def _target_at(node: Mapping[str, Any], key: str, path: str) -> str:
-    at: Any = node
-    for part in path.removeprefix(key).strip(".").split("."):
-        if part and isinstance(at, Mapping) and part in at:
-            at = at[part]
-    return str(at.get("_target_", node["_target_"])) if isinstance(at, Mapping) else str(node["_target_"])
+def _names_of_parameters(target: object) -> frozenset[str]:
+    try:
+        found, _ = parameters_of(locate(target, ""))
+    except ConfigError:  # it cannot be imported, which the check of the node will say
+        return frozenset()
+    return frozenset(found or ())
+
+
+def _raised_at(node: Mapping[str, Any], key: str, error: InstantiationException) -> tuple[str, str]:
+    """Return the key and the target of the node inside this one that the error tells of."""
+    # Hydra names it as "full_key: a.b[0]" at the end of its message, a last index without its brackets.
+    _, _, told = str(error).rpartition("full_key: ")
+    for path, target in _targets_in(node, ""):
+        if told.strip() in (path, re.sub(r"\[(\d+)\]$", r"\1", path)):
+            return f"{key}.{path}", target
+    return key, str(node["_target_"])
+
+
+def _targets_in(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and the target of every node inside a value."""
+    children: dict[str, Any] = {}
+    if isinstance(value, Mapping):
+        children = {f"{key}.{name}" if key else str(name): child for name, child in value.items()}
+    elif isinstance(value, list):
+        children = {f"{key}[{index}]": child for index, child in enumerate(value)}
+    for path, child in children.items():
+        if isinstance(child, Mapping) and "_target_" in child:
+            yield path, str(child["_target_"])
+        yield from _targets_in(child, path)
 
 
 def _shown(value: object) -> str:

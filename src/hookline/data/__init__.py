@@ -1,19 +1,23 @@
 """Data sets, and how their images become batches."""
 
-from hookline.data.in_memory import InMemoryData, Split
-from hookline.data.loader import TensorLoader
+from hookline.data.batch import Batch
+from hookline.data.in_memory import InMemoryLoader
+from hookline.data.loader import Loader
 from hookline.data.sets.digits import Digits
 from hookline.data.sets.fashion_mnist import FashionMNIST
-from hookline.data.transforms.batched import Normalize, RandomCrop, RandomHorizontalFlip, Resize
+from hookline.data.source import InMemorySource, Source
+from hookline.data.transforms import Normalize, RandomCrop, RandomHorizontalFlip, Resize
 
 __all__ = [
+    "Batch",
     "Digits",
     "FashionMNIST",
-    "InMemoryData",
+    "InMemoryLoader",
+    "InMemorySource",
+    "Loader",
     "Normalize",
     "RandomCrop",
     "RandomHorizontalFlip",
     "Resize",
-    "Split",
-    "TensorLoader",
+    "Source",
 ]

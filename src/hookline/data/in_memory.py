@@ -1,116 +1,118 @@
-"""Data sets that fit into memory: tensors on the device, a training and a validation loader over them."""
+"""Batches out of tensors: an index, then the batched transforms. No workers, no Python for each sample."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hookline.config.checks import check_number
+from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.data.loader import TensorLoader
-from hookline.data.transforms.batched import Normalize, Transform
+from hookline.data.batch import Batch
+from hookline.data.loader import epoch_draws, epoch_order
+from hookline.data.mix import Mix
+from hookline.data.source import InMemorySource, Source
+from hookline.data.transforms import Transform
 
 
-class Split(NamedTuple):
-    """Labelled images: uint8 `[N, C, H, W]` and int64 `[N]`."""
-
-    images: Tensor
-    labels: Tensor
-
-
-class InMemoryData(ABC):
-    """A labelled image data set held as tensors.
-
-    To add one, subclass it, set `classes`, and write `load`.
+class InMemoryLoader:
+    """A loader (see `hookline.data.loader`) over a source that is held as tensors on one device.
 
     Args:
-        batch_size: training samples that one update sees.
-        val_batch_size: samples in a batch of validation.
-        train_transforms: batched transforms of the training images alone, by name; a null entry is left out.
-        transforms: batched transforms of all images, after the former; they may not be random. Normalisation with the
-            training images' own mean and standard deviation follows, unless one of them is a `Normalize`.
-        drop_last: leave out a last training batch smaller than the others. Validation never drops a sample.
-        seed: of shuffling and augmentation.
-        device: where the tensors lie.
-
-    Attributes:
-        train_loader: batches of transformed training images, `(images, labels)`.
-        val_loader: batches of validation images.
-        in_chans: channels of an image.
-        num_classes: number of classes.
-        class_counts: training samples of each class.
+        source: what to load; it is read at once.
+        batch_size: samples in a batch of all processes together; the last one of an epoch may be smaller.
+        transforms: batched transforms by name, applied in the order given.
+        mix: mixes the samples of a batch with one another, after the transforms.
+        shuffle: visit the samples in a new random order each epoch.
+        drop_last: leave out a last batch that is smaller than the others.
+        seed: of shuffling, augmentation and mixing.
+        device: where the tensors and the batches lie.
+        rank: the number of this process, whose share of each batch is every `processes`-th sample.
+        processes: how many share the batches.
     """
-
-    classes: tuple[str, ...]
 
     def __init__(
         self,
+        source: Source,
         *,
-        batch_size: int = 128,
-        val_batch_size: int = 512,
-        train_transforms: Mapping[str, Transform | None] | None = None,
-        transforms: Mapping[str, Transform | None] | None = None,
+        batch_size: int,
+        transforms: Mapping[str, Transform] | None = None,
+        mix: Mix | None = None,
+        shuffle: bool = False,
         drop_last: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
         check_number("batch_size", batch_size, gt=0, integer=True)
-        check_number("val_batch_size", val_batch_size, gt=0, integer=True)
-        augment = [t for t in (train_transforms or {}).values() if t is not None]
-        common = [t for t in (transforms or {}).values() if t is not None]
-        for name, transform in (transforms or {}).items():
-            if transform is not None and transform.draws:
-                kind = type(transform).__name__
-                raise ParameterError(
-                    f"transforms.{name}", kind, "a transform without randomness (see train_transforms)"
-                )
-        train, val = self.load()
-        for part, split in (("training", train), ("validation", val)):
-            _check_split(type(self).__name__, part, split, len(self.classes))
-        if drop_last and batch_size > len(train.images):
-            raise ParameterError("batch_size", batch_size, f"at most {len(train.images)}, the training images")
-        if not any(isinstance(t, Normalize) for t in common):
-            common.append(Normalize(*_mean_std(train.images)))
-        self.in_chans = train.images.shape[1]
-        self.num_classes = len(self.classes)
-        self.class_counts = torch.bincount(train.labels, minlength=self.num_classes)
-        train, val = (Split(s.images.to(device), s.labels.to(device)) for s in (train, val))
-        self.train_loader = TensorLoader(
-            *train, batch_size=batch_size, transforms=augment + common, shuffle=True, drop_last=drop_last, seed=seed
-        )
-        self.val_loader = TensorLoader(*val, batch_size=val_batch_size, transforms=common)
+        check_bool("drop_last", drop_last)
+        if drop_last and batch_size > len(source):
+            raise ParameterError("batch_size", batch_size, f"at most {len(source)}, the images, with drop_last=true")
+        self.source = source
+        self.batch_size = batch_size
+        self.transforms = dict(transforms or {})
+        self.mix = mix
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.device = torch.device(device)
+        self.rank = rank
+        self.processes = processes
+        images, targets = tensors_of(source)
+        self._images, self._targets = images.to(self.device), targets.to(self.device)
 
-    @abstractmethod
-    def load(self) -> tuple[Split, Split]:
-        """Return the training and the validation part, on the CPU."""
+    def __len__(self) -> int:
+        count = len(self._targets)
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's share of the epoch's batches from number `start` on."""
+        count = len(self._targets)
+        order = epoch_order(count, self.seed, epoch) if self.shuffle else torch.arange(count)
+        order = order.to(self.device)
+        draws = {
+            name: epoch_draws(count, t.draws, self.seed, epoch, name).to(self.device)
+            for name, t in self.transforms.items()
+            if t.draws
+        }
+        nothing = torch.empty(0, 0, device=self.device)
+        for number in range(start, len(self)):
+            index = order[number * self.batch_size : (number + 1) * self.batch_size]
+            if self.processes > 1:
+                index = index[self.rank :: self.processes]
+            images = self._images.index_select(0, index)
+            for name, transform in self.transforms.items():
+                images = transform(images, draws[name].index_select(0, index) if transform.draws else nothing)
+            batch = Batch(images, self._targets.index_select(0, index), index)
+            yield batch if self.mix is None else self.mix(batch, seed=self.seed, epoch=epoch, number=number)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the order and the content of the batches depend on; the position is the run's clock."""
+        return {"source": self.source.fingerprint(), "batch_size": self.batch_size, "seed": self.seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise `ValueError` where `state` is of batches that are not these."""
+        own = self.state_dict()
+        for name, value in own.items():
+            if state.get(name) != value:
+                raise ValueError(f"{name} was {state.get(name)} and is {value} here")
 
 
-def _check_split(name: str, part: str, split: Split, classes: int) -> None:
-    if len(split.images) == 0:
-        raise ConfigError(f"data: {name} has no {part} images")
-    if len(split.images) != len(split.labels):
-        raise ConfigError(f"data: {name} has {len(split.images)} {part} images but {len(split.labels)} labels")
-    low, high = int(split.labels.min()), int(split.labels.max())
-    if low < 0 or high >= classes:
-        wrong = low if low < 0 else high
-        raise ConfigError(
-            f"data: {name} has the {part} label {wrong}; with {classes} classes it must be 0 to {classes - 1}"
-        )
+def tensors_of(source: Source) -> tuple[Tensor, Tensor]:
+    """Return a checked source's images, uint8 `[N, C, H, W]`, and labels, int64 `[N]`.
 
-
-def _mean_std(images: Tensor) -> tuple[list[float], list[float]]:
-    # Sums of integers: exact, and no float copy of the data set.
-    flat = images.transpose(0, 1).flatten(1)
-    mean, std = [], []
-    for channel in flat:
-        counts = torch.bincount(channel, minlength=256).double()
-        values = torch.arange(256, dtype=torch.float64) / 255
-        share = counts / counts.sum()
-        m = float((share * values).sum())
-        mean.append(m)
-        std.append(max(float((share * (values - m) ** 2).sum()) ** 0.5, 1e-8))
-    return mean, std
+    Raises:
+        ConfigError: labels and images do not fit, or the images differ in size.
+    """
+    source.check()
+    if isinstance(source, InMemorySource):
+        return source.images, source.targets
+    images = [source.read(index) for index in range(len(source))]
+    sizes = {tuple(image.shape) for image in images}
+    if len(sizes) > 1:
+        shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes)[:3])
+        raise ConfigError(f"data: the images of {type(source).__name__} differ in size ({shown}, ...)")
+    return torch.stack(images), source.targets

@@ -1,79 +1,50 @@
-"""Batches out of tensors: an index, then the batched transforms. No workers, no per-sample Python."""
+"""What a loader is: the batches of an epoch, in an order that depends on nothing but the seed and the epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from hookline.data.transforms.batched import Transform
+from hookline.data.batch import Batch
+from hookline.data.randomness import seed_of
 
-Batch = tuple[Tensor, Tensor]
 
+class Loader(Protocol):
+    """The batches of one process's share of a source.
 
-class TensorLoader:
-    """Iterate over a labelled set of images that lies on one device.
-
-    The order of the samples is a function of (seed, epoch), and what the random transforms do to a sample one of
-    (seed, epoch, sample): neither depends on the batch size, the device or what ran before.
-
-    Args:
-        images: uint8, `[N, C, H, W]`.
-        labels: int64, `[N]`, on the same device.
-        batch_size: samples in a batch; the last one of an epoch may be smaller.
-        transforms: batched transforms, applied in the order given.
-        shuffle: visit the samples in a new random order each epoch.
-        drop_last: leave out a last batch that is smaller than the others.
-        seed: of shuffling and augmentation.
+    The order of an epoch's samples is a function of (seed, epoch), and what is drawn for a sample one of (seed, epoch,
+    sample, the transform's name). So neither the number of workers, the batch size, a resume in mid-epoch, nor a
+    transform put before another changes what happens to a sample.
     """
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        batch_size: int,
-        transforms: Sequence[Transform] = (),
-        shuffle: bool = False,
-        drop_last: bool = False,
-        seed: int = 0,
-    ) -> None:
-        self.images = images
-        self.labels = labels
-        self.batch_size = batch_size
-        self.transforms = list(transforms)
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration belongs to."""
-        self.epoch = epoch
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the epoch's batches from number `start` on."""
+        ...
 
     def __len__(self) -> int:
-        count = len(self.images)
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        """Return the number of batches in an epoch."""
+        ...
 
-    def __iter__(self) -> Iterator[Batch]:
-        count, device = len(self.images), self.images.device
-        # Drawn on the CPU, so that an epoch is the same on every device, and whole, so that row i belongs to sample i.
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, self.epoch))
-        order = (torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)).to(device)
-        draws = sum(t.draws for t in self.transforms)
-        uniform = torch.rand(count, draws, generator=generator).to(device)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            index = order[start : start + self.batch_size]
-            images = self.images.index_select(0, index)
-            mine = uniform.index_select(0, index)
-            at = 0
-            for transform in self.transforms:
-                images = transform(images, mine[:, at : at + transform.draws])
-                at += transform.draws
-            yield images, self.labels.index_select(0, index)
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the batches depend on, such as the seed; the position in the epoch is the run's clock."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise `ValueError` where the state is of batches that are not these."""
+        ...
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Return a seed for an epoch's random numbers: distinct for every pair with `epoch` below a million."""
-    return seed * 1_000_003 + epoch
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """Return the order in which an epoch visits `count` samples: a random permutation, int64 `[count]`."""
+    # Drawn on the CPU, so that it is the same on every device.
+    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
+    return torch.randperm(count, generator=generator)
+
+
+def epoch_draws(count: int, draws: int, seed: int, epoch: int, name: str) -> Tensor:
+    """Return the uniform numbers in [0, 1) that transform `name` takes in an epoch: `[count, draws]`, row by sample."""
+    generator = torch.Generator().manual_seed(seed_of(seed, "draws", epoch, name))
+    return torch.rand(count, draws, generator=generator)

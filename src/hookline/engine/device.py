@@ -1,23 +1,26 @@
-"""Device and number format of a run."""
+"""The device of a run, and its random generators."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import random
+from collections.abc import Mapping
+from typing import Any
 
+import numpy
 import torch
 
 from hookline.config.checks import check_choice
 from hookline.config.errors import ParameterError
 
 DEVICES = ("auto", "cpu", "cuda")
-PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
     """Return the device for `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
-    base, _, index = name.partition(":")
-    if base not in DEVICES or (index and not (base == "cuda" and index.isdigit())):
-        check_choice("device", name, DEVICES)
+    base, _, index = str(name).partition(":")
+    if base not in DEVICES or (":" in str(name) and not (base == "cuda" and index.isdigit())):
+        check_choice("device", name, [*DEVICES, "cuda:N"])
+        raise ParameterError("device", name, "auto, cpu, cuda or cuda:N")
     if base == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if base == "cuda" and int(index or 0) >= torch.cuda.device_count():
@@ -27,8 +30,57 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Return the context in which a forward pass runs under `precision`: fp32, or mixed bf16 or fp16."""
-    check_choice("precision", precision, list(PRECISIONS))
-    dtype = PRECISIONS[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+def device_name(device: torch.device) -> str:
+    """Return the device, a GPU with its model's name."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+class Generators:
+    """The global random generators of a process: Python's, NumPy's, torch's and its device's.
+
+    Args:
+        device: the run's device.
+        rank: the number of the process, under which its own state is kept.
+    """
+
+    def __init__(self, device: torch.device, rank: int = 0) -> None:
+        self.device = device
+        self.rank = rank
+
+    def seed(self, seed: int) -> None:
+        """Seed them all with a number in [0, 2^63)."""
+        random.seed(seed)
+        numpy.random.seed(seed % 2**32)
+        self.seed_torch(seed)
+
+    def seed_torch(self, seed: int) -> None:
+        """Seed torch's generator and the device's, in about a microsecond: `torch.manual_seed` takes a hundred."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the generators' states as tensors, numbers and strings."""
+        kind, keys, position, has_gauss, gauss = numpy.random.get_state(legacy=True)
+        own_keys = torch.from_numpy(numpy.asarray(keys, dtype=numpy.int64))
+        state: dict[str, Any] = {
+            "python": random.getstate(),
+            "numpy": [str(kind), own_keys, position, has_gauss, float(gauss)],
+            "torch": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {f"rank{self.rank}": state}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up this process's states; one that was not there, or a device's of another kind, is left as it is."""
+        own = state.get(f"rank{self.rank}")
+        if own is None:
+            return
+        version, internal, gauss_next = own["python"]
+        random.setstate((version, tuple(internal), gauss_next))
+        kind, keys, position, has_gauss, gauss = own["numpy"]
+        numpy.random.set_state((kind, keys.numpy().astype(numpy.uint32), position, has_gauss, gauss))
+        torch.set_rng_state(own["torch"])
+        if self.device.type == "cuda" and "cuda" in own:
+            torch.cuda.set_rng_state(own["cuda"], self.device)

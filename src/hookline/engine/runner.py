@@ -1,294 +1,471 @@
-"""The loop. It moves the clock and calls hooks; everything else is a hook."""
+"""The loop. It moves the clock, updates the weights and calls hooks; everything else is a hook."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from time import perf_counter
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from hookline.config.checks import check_bool, check_number
+from hookline.config.checks import check_choice
 from hookline.config.errors import ParameterError
-from hookline.data.loader import epoch_seed
-from hookline.engine.device import PRECISIONS, autocast, resolve_device
+from hookline.data.batch import Batch
+from hookline.data.loader import Loader
+from hookline.data.randomness import seed_of
+from hookline.engine.device import Generators
+from hookline.engine.evaluate import evaluate
+from hookline.engine.forward import evaluating
 from hookline.engine.hook import STAGES, Hook, Priority, calls_of, sort_hooks
-from hookline.engine.sums import MetricBuffer
+from hookline.engine.run_state import OptimizerState, RunState, Stateful
+from hookline.engine.sums import Sums
+from hookline.engine.update import Outputs, Update
+from hookline.job import Job
+from hookline.metrics import Metric
+from hookline.metrics.metric import Samples
 from hookline.schedules import Clock, Curve
 
-Batch = tuple[Tensor, Tensor]
-Outputs = dict[str, Tensor]
+log = logging.getLogger(__name__)
+
+MODES = ("min", "max")
+
+# Words in the names of numbers that say which way is better.
+LOWER_IS_BETTER = {"loss", "error", "err", "ece", "nll", "mae", "mse"}
+HIGHER_IS_BETTER = {
+    "top",
+    "acc",
+    "accuracy",
+    "f",
+    "f1",
+    "precision",
+    "recall",
+    "auc",
+    "auroc",
+    "ap",
+    "map",
+    "kappa",
+    "mcc",
+}
+
+# Where the loop is: a stage and the hook that is being called in it, or what is done between the stages.
+Place = tuple[str, Hook | None]
+LOOP: Place = ("loop", None)
+DATA: Place = ("data", None)
+UPDATE: Place = ("update", None)
 
 
-class Loader(Protocol):
-    """Batches `(images, labels)` on the runner's device, and how many there are in an epoch."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed.
 
-    def __iter__(self) -> Any: ...
-    def __len__(self) -> int: ...
+    Attributes:
+        reason: the error's kind and text.
+        stage: the stage that was being called, or `update`, `data` or `loop`.
+        hook: the name of the hook that raised it; None if it was none.
+    """
 
-
-class Data(Protocol):
-    """What the runner needs of a data set."""
-
-    train_loader: Loader
-    val_loader: Loader
+    reason: str
+    stage: str
+    hook: str | None
 
 
 class Runner:
-    """Train a model epoch by epoch, calling hooks at the stages that `hookline.engine.hook` shows.
+    """Train epoch by epoch, calling hooks at the stages that `hookline.engine.hook` shows.
 
     Args:
-        model: maps images `[B, C, H, W]` to logits `[B, classes]`.
-        data: the training and validation loaders.
-        loss: maps logits and labels to a scalar.
-        optimizer: over the model's parameters.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`; the data lies there already.
-        precision: `fp32`, or mixed `bf16` or `fp16` (the latter with a gradient scaler).
-        channels_last: keep images and convolutions in NHWC memory order.
-        compile: run the model through `torch.compile`.
-        max_epochs: length of the run in epochs,
-        max_iters: or in iterations; exactly one of the two.
-        seed: of what the model draws itself, such as dropout; set anew each epoch.
-        work_dir: where hooks write files.
-        config: the run's config as YAML, for checkpoints.
+        update: what a batch does to the weights; it holds model, loss and optimizer.
+        train_loader: the training batches.
+        clock: the start of the run, which says how long it is.
+        val_loader: the validation batches; None for no validation.
+        metrics: what `evaluate` measures.
+        schedules: by parameter-group field (`lr`, `momentum`, ...), the curves that drive the optimizer.
+        hooks: what acts and watches.
+        monitor: the number of the history that decides which row is best.
+        mode: `min` or `max`: which way is better. None: `min` for a loss or an error, `max` for an accuracy.
+        seed: of what the model draws itself, such as dropout. Torch's generators are seeded for each update by (seed,
+            iteration), Python's and NumPy's for each epoch.
+        job: the run directory, and the config that the run was made from.
 
     Attributes:
         clock: the position in the run (`epoch`, `iter`) and its length.
-        inner_iter: the iteration within the epoch.
         mode: `train` or `val`.
-        val_name: what begins the names of a validation's numbers: `val`, unless others than the model's weights are
-            evaluated.
-        step: what makes `outputs` of a training batch: `train_step`, unless a hook has put its own in its place.
-        batch: the batch at hand, `(images, labels)`.
-        outputs: what came of it: `loss` (in training) and `logits`.
-        metrics: sums of losses and times, and the latest epoch's numbers.
-        history: one dict of numbers for each finished epoch.
-        best: the best validation so far, or empty.
-        schedules: by parameter-group field, the schedules that drive the optimizer.
-        scaler: the gradient scaler; does nothing but with fp16.
-        stop_training: set it to end the run after the current iteration.
+        batch: the batch at hand.
+        outputs: what came of it: `loss` (in training), `logits`, and what else the update gives.
+        waited: seconds that the loop waited for the batch at hand.
+        sums: running sums of what training measures.
+        numbers: what was given to `log` since the last row of the history.
+        history: the rows of numbers recorded so far, each with `epoch` and `iterations`, which count finished ones.
+        best: the row of the history that did best by `monitor`, or empty.
+        averages: other models that are evaluated beside the run's own, such as averages of its weights, by name.
+        first_iter: the iteration that this process began with.
+        resumed: whether the run took up an earlier one's state.
+        stop_training: whether the run ends after the current iteration; `stop` sets it.
+        status: `running`, and at the end `completed`, `stopped`, `interrupted` or `failed`.
+        failure: why it failed; None if it did not.
     """
 
     def __init__(
         self,
         *,
-        model: nn.Module,
-        data: Data,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        optimizer: torch.optim.Optimizer,
-        device: str = "auto",
-        precision: str = "fp32",
-        channels_last: bool = False,
-        compile: bool = False,
-        max_epochs: int | None = None,
-        max_iters: int | None = None,
+        update: Update,
+        train_loader: Loader,
+        clock: Clock,
+        val_loader: Loader | None = None,
+        metrics: Sequence[Metric] = (),
+        schedules: Mapping[str, Curve] | None = None,
+        hooks: Iterable[Hook] = (),
+        monitor: str = "val/top1",
+        mode: str | None = None,
         seed: int = 0,
-        work_dir: Path | str = ".",
-        config: str = "",
+        job: Job | None = None,
     ) -> None:
-        if (max_epochs is None) == (max_iters is None):
-            raise ParameterError("max_epochs", max_epochs, "given, or else max_iters, and not both")
-        for name, value in (("max_epochs", max_epochs), ("max_iters", max_iters)):
-            if value is not None:
-                check_number(name, value, gt=0, integer=True)
-        check_bool("channels_last", channels_last)
-        check_bool("compile", compile)
-        self.device = resolve_device(device)
-        self.precision = precision
-        self.autocast = autocast(self.device, precision)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=PRECISIONS[precision] is torch.float16)
-        self.channels_last = channels_last
-        self.model = model
-        self.forward: Callable[[Tensor], Tensor] = torch.compile(model) if compile else model
-        self.data = data
-        self.loss = loss
-        self.optimizer = optimizer
+        self.update = update
+        self.train_loader = train_loader
+        self.val_loader = val_loader
+        self.metrics = list(metrics)
+        self.schedules = dict(schedules or {})
+        self.monitor = monitor
+        self.monitor_mode = mode_of(monitor, mode)
         self.seed = seed
-        self.work_dir = Path(work_dir)
-        self.config = config
-        self.clock = Clock.for_run(len(data.train_loader), max_epochs=max_epochs, max_iters=max_iters)
-        self.schedules: dict[str, Curve] = {}
-        self.hooks: list[Hook] = []
-        self._calls: dict[str, tuple[Callable[[Runner], None], ...]] = dict.fromkeys(STAGES, ())
+        self.job = job or Job(Path())
 
-        self._epoch_start = 0
-
-        self.mode = "train"
-        self.val_name = "val"
-        self.step: Callable[[Batch], Outputs] = self.train_step
-        self.batch: Any = None
-        self.outputs: Outputs = {}
-        self.metrics = MetricBuffer()
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
+        self.numbers: dict[str, float] = {}
+        self.averages: dict[str, nn.Module] = {}
+        self.sums = Sums()
+        self.generators = Generators(update.device)
+        self.clock = clock
+        clock.history = self.history
+
+        self.mode = "train"
+        self.batch: Any = None
+        self.outputs: Outputs = {}
+        self.waited = 0.0
+        self.first_iter = 0
+        self.resumed = False
         self.stop_training = False
+        self.stop_reason = ""
+        self.status = "running"
+        self.failure: Failure | None = None
+
+        self.hooks: list[Hook] = []
+        self._calls: dict[str, list[tuple[Place, Callable[[Runner], None]]]] = {stage: [] for stage in STAGES}
+        self._at: Place = LOOP
+        self._whole = True
+        self.register_hooks(hooks)
 
     @property
-    def epoch(self) -> int:
-        """The epoch, from 0."""
-        return self.clock.epoch
+    def model(self) -> nn.Module:
+        """The model that is trained."""
+        return self.update.model
 
     @property
-    def iter(self) -> int:
-        """The iteration since the start of the run, from 0."""
-        return self.clock.iter
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer."""
+        return self.update.optimizer
 
     @property
-    def inner_iter(self) -> int:
-        """The iteration within the epoch, from 0."""
-        return self.clock.iter - self._epoch_start
+    def device(self) -> torch.device:
+        """The device that the model and the batches lie on."""
+        return self.update.device
 
     @property
-    def max_epochs(self) -> int:
-        """The run's length in epochs."""
-        return self.clock.max_epochs
-
-    @property
-    def max_iters(self) -> int:
-        """The run's length in iterations."""
-        return self.clock.max_iters
+    def work_dir(self) -> Path:
+        """The run directory, in which hooks write files."""
+        return self.job.directory
 
     def register_hooks(self, hooks: Iterable[Hook]) -> None:
-        """Add hooks; within a stage they are called by priority, and in the order given where it is equal."""
-        self.hooks = sort_hooks([*self.hooks, *hooks])
-        self._calls = {stage: calls_of(self.hooks, stage) for stage in STAGES}
+        """Add hooks; within a stage they are called by priority, and in the order given where it is equal.
+
+        A hook without a name gets its class's (`TrainMetricsHook` is `train_metrics`), with a number if that is taken.
+        """
+        names = {hook.name for hook in self.hooks}
+        for hook in hooks:
+            base, number = hook.name or _name_of(type(hook)), 2
+            hook.name = base
+            while hook.name in names:
+                hook.name, number = f"{base}_{number}", number + 1
+            names.add(hook.name)
+            self.hooks.append(hook)
+        self.hooks = sort_hooks(self.hooks)
+        # Each call with the place that an error in it is told to come from, made once: this runs every iteration.
+        self._calls = {stage: [((stage, hook), call) for hook, call in calls_of(self.hooks, stage)] for stage in STAGES}
 
     def describe_hooks(self) -> str:
         """Return a table of the hooks that each stage calls, in order."""
         lines = []
-        for stage in STAGES:
-            names = [
-                f"{type(call.__self__).__name__} ({Priority.describe(call.__self__.priority)})"  # type: ignore[attr-defined]
-                for call in self._calls[stage]
-            ]
-            if names:
-                lines.append(f"  {stage:<19}{', '.join(names)}")
+        for stage, calls in self._calls.items():
+            if calls:
+                hooks = [hook for (_, hook), _ in calls if hook is not None]
+                named = ", ".join(f"{hook.name} ({Priority.describe(hook.priority)})" for hook in hooks)
+                lines.append(f"  {stage:<19}{named}")
         return "\n".join(lines)
 
     def call(self, stage: str) -> None:
         """Call every hook that overrides `stage`."""
-        for call in self._calls[stage]:
+        outer = self._at
+        for place, call in self._calls[stage]:
+            self._at = place
             call(self)
+        self._at = outer
 
-    def run(self) -> None:
-        """Train from where the clock stands to the end."""
-        self.call("before_run")
-        while self.clock.iter < self.clock.max_iters and not self.stop_training:
-            self.train_epoch()
-        self.call("after_run")
+    def log(self, numbers: Mapping[str, float]) -> None:
+        """Add numbers to the row of the history that this iteration, or this epoch's end, is recorded with."""
+        self.numbers.update(numbers)
+
+    def stop(self, reason: str) -> None:
+        """End the run after the current iteration."""
+        self.stop_training, self.stop_reason = True, reason
+
+    def run(self, state: Mapping[str, Any] | None = None) -> None:
+        """Train to the end, from the start or from where an earlier run's state stands.
+
+        However it ends, `after_run` is called on every hook, with `status` set. An error is raised again after that.
+
+        Args:
+            state: what `state_dict` gave.
+        """
+        self.resumed = state is not None
+        try:
+            self.call("before_run")
+            if state is not None:
+                self.load_state_dict(state)
+            self.first_iter = self.clock.iter
+            while not (self.clock.finished or self.stop_training):
+                self.train_epoch()
+            self.status = "stopped" if self.stop_training and not self.clock.finished else "completed"
+        except BaseException as error:
+            self._failed(error)
+            self._end()
+            raise
+        errors = self._end()
+        if errors:
+            raise errors[0]
 
     def train_epoch(self) -> None:
-        """Run one training epoch, or what is left of the run if that is less."""
-        clock, loader = self.clock, self.data.train_loader
-        before, everyone = self._calls["before_train_iter"], self._calls["after_train_iter"]
-        after = tuple(call for call in everyone if call.__self__.every == 1)  # type: ignore[attr-defined]
-        intervals = {call.__self__.every for call in everyone} - {1}  # type: ignore[attr-defined]
-        step, max_iters = self.step, clock.max_iters
+        """Run what is left of a training epoch, or of the run if that is less."""
+        clock, start = self.clock, self.clock.position
         self.mode = "train"
-        self.model.train()
-        set_epoch(loader, clock.epoch)
-        torch.manual_seed(epoch_seed(self.seed, clock.epoch))
-        self.call("before_train_epoch")
-        self._epoch_start = due = clock.iter
-        for batch in loader:
-            self.batch = batch
-            for call in before:
-                call(self)
-            self.outputs = step(self.batch)
-            if clock.iter < due:
-                for call in after:
-                    call(self)
-                if self.stop_training:  # this was the last one, and nobody knew
-                    for call in everyone:
-                        if call not in after:
-                            call(self)
-            else:
-                for call in everyone:
-                    call(self)
-                due = self._next_due(clock.iter, intervals)
-            clock.iter += 1
-            if clock.iter == max_iters or self.stop_training:
+        self._whole = False
+        self.update.begin_epoch(clock.epoch)
+        if start == 0:
+            self.generators.seed(seed_of(self.seed, "epoch", clock.epoch))
+            self.call("before_train_epoch")
+        before, after = self._calls["before_train_iter"], self._calls["after_train_iter"]
+        between = self._calls["between_updates"]
+        before_backward = self._before_backward if self._calls["before_backward"] else None
+        # A seed for each update; the generators take consecutive ones well.
+        seed = seed_of(self.seed, "updates")
+        batches = self.train_loader.batches(clock.epoch, start)
+        while True:
+            asked, self._at = perf_counter(), DATA
+            batch = next(batches, None)
+            if batch is None:
                 break
+            self.waited, self.batch, self._whole = perf_counter() - asked, batch, False
+            for self._at, call in before:
+                call(self)
+            self._at = UPDATE
+            # After the hooks, so that what they draw changes nothing.
+            self.generators.seed_torch(seed + clock.iter)
+            self.outputs = self.update(self.batch, before_backward)
+            for self._at, call in after:
+                call(self)
+            self._at = LOOP
+            clock.iter += 1
+            if self.numbers:
+                self._record(clock.iter / clock.iters_per_epoch)
+            self._whole = True
+            for self._at, call in between:
+                call(self)
+            if clock.iter == clock.max_iters or self.stop_training:
+                break
+        self._whole = False
         self.call("after_train_epoch")
         clock.epoch += 1
+        self._record(clock.epoch)
+        self._whole = True
+        self.call("between_updates")
 
-    def _next_due(self, iteration: int, intervals: Collection[int]) -> int:
-        """Return the next iteration after which the hooks with these intervals are called."""
-        due = self.clock.max_iters - 1
-        for n in intervals:
-            due = min(due, iteration + n - iteration % n, iteration + n - (iteration + 1) % n)
-        return due
+    def evaluate(self, model: nn.Module | None = None, name: str = "val") -> dict[str, float]:
+        """Measure the model, or another in its place, on the whole validation set, and log the numbers.
 
-    def train_step(self, batch: Batch) -> Outputs:
-        """Return `loss` and `logits` of a batch, with a graph for backward."""
-        images, labels = batch
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        if self.precision == "fp32":  # to enter a context that does nothing costs more than to call a hook
-            logits = self.forward(images)
-            return {"loss": self.loss(logits, labels), "logits": logits}
-        with self.autocast:
-            logits = self.forward(images)
-            return {"loss": self.loss(logits, labels), "logits": logits}
+        Args:
+            model: None for the run's own.
+            name: what the numbers' names begin with: `val` makes `val/top1`.
 
-    @torch.inference_mode()
-    def val_epoch(self, model: nn.Module | None = None, name: str = "val") -> None:
-        """Run the model, or another in its place, over the whole validation set, in eval mode; `name`: `val_name`."""
-        forward = self.forward if model is None else model.eval()
-        mode, was_training = self.mode, self.model.training
-        resting = [m for m in self.model.modules() if not m.training]
-        self.mode, self.val_name = "val", name
-        self.model.eval()
-        self.call("before_val_epoch")
-        for batch in self.data.val_loader:
-            self.batch = batch
-            self.call("before_val_iter")
-            images = batch[0]
-            if self.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
-            with self.autocast:
-                self.outputs = {"logits": forward(images)}
-            self.call("after_val_iter")
-        self.call("after_val_epoch")
-        self.mode, self.val_name = mode, "val"
-        self.model.train(was_training)
-        for module in resting:  # such as frozen batch norms
-            module.training = False
+        Returns:
+            the numbers by their full names.
+        """
+        if self.val_loader is None:
+            raise RuntimeError("there is no validation set to evaluate on")
+        forward = self.update.forward if model is None else self.update.forward.of(model)
+        outer = self.mode, self.batch, self.outputs
+        self.mode = "val"
+        self.generators.seed_torch(seed_of(self.seed, name, self.clock.iter))
+        with evaluating(forward.model):
+            self.call("before_val_epoch")
+            found = evaluate(forward, _WithStages(self), [*self.metrics, _AfterIter(self)])
+            numbers = {f"{name}/{key}": value for key, value in found.items()}
+            self.log(numbers)
+            self.call("after_val_epoch")
+        self.mode, self.batch, self.outputs = outer
+        return numbers
+
+    @property
+    def state(self) -> RunState:
+        """The named parts of the run's state."""
+        parts: dict[str, Stateful] = {
+            "model": self.model,
+            "optimizer": OptimizerState(self.optimizer),
+            "scaler": self.update.scaler,
+            "clock": self.clock,
+            "random": self.generators,
+            "sums": self.sums,
+            "history": _History(self),
+        }
+        parts["loader"] = self.train_loader
+        if self.update.has_state:
+            parts["update"] = self.update
+        return RunState(parts | {f"hooks.{hook.name}": hook for hook in self.hooks if hook.has_state})
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the run as tensors, numbers, strings, lists and dicts."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "epoch": self.clock.epoch,
-            "iter": self.clock.iter,
-            "history": self.history,
-            "best": self.best,
-            "hooks": {type(h).__name__: state for h in self.hooks if (state := h.state_dict())},
-        }
+        """Return the state of the run (see `RunState`).
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave at the end of an epoch; call it after the hooks are registered, before `run`.
-
-        The run that follows is the one that would have followed there: every epoch's randomness is a function of the
-        seed and the epoch, and every schedule one of the clock.
+        Raises:
+            RuntimeError: an update, or what follows it, is under way.
         """
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.clock.epoch, self.clock.iter = state["epoch"], state["iter"]
-        self.history[:] = [dict(row) for row in state["history"]]
-        self.best = dict(state["best"])
-        for hook in self.hooks:
-            hook.load_state_dict(state["hooks"].get(type(hook).__name__, {}))
+        if not self._whole:
+            raise RuntimeError("a run's state can be taken only between two updates: in a hook's between_updates")
+        return self.state.state_dict()
 
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` gave; `run` does it after `before_run`, which hooks need to have been called for.
 
-def set_epoch(loader: Loader, epoch: int) -> None:
-    """Tell the loader, or its sampler, which epoch comes, if it wants to know."""
-    for part in (loader, getattr(loader, "sampler", None)):
-        choose = getattr(part, "set_epoch", None)
-        if choose is not None:
-            choose(epoch)
+        Raises:
+            StateError: a part is missing, unknown or does not fit.
+        """
+        self.state.load_state_dict(state)
+
+    def _before_backward(self, outputs: Outputs, part: Batch) -> None:
+        whole, self.batch, self.outputs = self.batch, part, outputs
+        # The model draws for the next micro-batch what it would have drawn without hooks.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            self.call("before_backward")
+        self.batch = whole
+
+    def _record(self, epoch: float) -> None:
+        """Append what was logged to the history as one row, and let hooks see it."""
+        row = {"epoch": epoch, "iterations": self.clock.iter, **self.numbers}
+        self.numbers = {}
+        self.history.append(row)
+        self._note_best(row)
+        self.call("after_record")
+
+    def _note_best(self, row: Mapping[str, float]) -> None:
+        """Make `best` this row if it does better than the best before; a number that is not finite never does."""
+        value = row.get(self.monitor, math.nan)
+        if not math.isfinite(value):
             return
+        old = self.best.get(self.monitor)
+        if old is None or (value > old if self.monitor_mode == "max" else value < old):
+            self.best = dict(row)
+
+    def _failed(self, error: BaseException) -> None:
+        stage, hook = self._at
+        self.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self.failure = Failure(reason, stage, hook.name if hook else None)
+
+    def _end(self) -> list[BaseException]:
+        """Call `after_run` on every hook, and return what was raised on the way."""
+        errors: list[BaseException] = []
+        calls = self._calls["after_run"]
+        for self._at, call in calls:
+            try:
+                call(self)
+            except BaseException as error:  # also Ctrl-C: it must not keep the others from being called
+                log.debug("a hook failed in after_run", exc_info=True)
+                errors.append(error)
+                if self.failure is None:
+                    self._failed(error)
+        return errors
+
+
+class _WithStages:
+    """The validation batches, with the stage before each."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        assert self.runner.val_loader is not None
+        for batch in self.runner.val_loader.batches(epoch):
+            self.runner.batch = batch
+            self.runner.call("before_val_iter")
+            yield self.runner.batch
+
+
+class _AfterIter:
+    """The stage after each validation batch, as the last of its metrics."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def reset(self) -> None:
+        pass
+
+    def update(self, outputs: Mapping[str, torch.Tensor], batch: Samples) -> None:
+        self.runner.outputs = dict(outputs)
+        self.runner.call("after_val_iter")
+
+    def compute(self) -> dict[str, float]:
+        return {}
+
+
+class _History:
+    """The history as a part of the state; the best row follows from it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def state_dict(self) -> list[dict[str, float]]:
+        return [dict(row) for row in self.runner.history]
+
+    def load_state_dict(self, state: list[dict[str, float]]) -> None:
+        runner, clock = self.runner, self.runner.clock
+        # The row of an epoch that the earlier run's end cut short is not there when that epoch goes on.
+        done = max(clock.epoch, clock.iter / clock.iters_per_epoch)
+        runner.history[:] = [dict(row) for row in state if row["epoch"] <= done]
+        runner.best = {}
+        for row in runner.history:
+            runner._note_best(row)
+
+
+def _name_of(kind: type) -> str:
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", kind.__name__.removesuffix("Hook"))
+    return "_".join(words).lower() or "hook"
+
+
+def mode_of(monitor: str, mode: str | None = None) -> str:
+    """Return `min` or `max`: the mode given, or what the monitored number's name says.
+
+    Raises:
+        ParameterError: neither says it.
+    """
+    if mode is not None:
+        check_choice("mode", mode, MODES)
+        return mode
+    words = set(re.split(r"[\W_]+|(?<=[a-z])(?=\d)", monitor.rpartition("/")[2].lower()))
+    if words & LOWER_IS_BETTER:
+        return "min"
+    if words & HIGHER_IS_BETTER:
+        return "max"
+    raise ParameterError("mode", None, f"min or max: the name {monitor} does not say which way is better")

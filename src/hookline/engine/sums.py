@@ -2,116 +2,101 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from operator import mul
+import math
+from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import Tensor
 
+Number = float | Tensor
 
-class MetricBuffer:
-    """Sums over the run, by name, of values and of the counts they stand for.
 
-    Tensors on a device are kept and added up there; nothing waits for the device until a mean is read.
+class Sums:
+    """Sums over the run, by name, of values and of the counts that they stand for.
+
+    Values are added one after the other in float64, numbers on the CPU and tensors on their device: what a sum is does
+    not depend on when it is read, and nothing waits for the device before.
 
     Attributes:
-        latest: the newest epoch's numbers by name (`train/loss`, `val/top1`, ...), for whoever shows or stores them.
+        tallies: the names whose sum counts, and not its mean.
     """
 
-    # Tensors kept before they are folded into one: bounds the memory, and folding many at once costs little each.
-    FOLD = 256
-
     def __init__(self) -> None:
-        self.latest: dict[str, float] = {}
-        self._sums: defaultdict[str, float] = defaultdict(float)
-        self._counts: defaultdict[str, int] = defaultdict(int)
-        self._pending: dict[str, list[Tensor]] = {}
-        self._tallies: set[str] = set()
-        self._recorded: dict[str, tuple[list[float], list[int]]] = {}
+        self.tallies: set[str] = set()
+        self._totals: dict[str, list[Number]] = {}
 
-    def add(self, name: str, value: float | Tensor, count: int = 1) -> None:
+    def add(self, name: str, value: Number, count: Number = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
-        self._counts[name] += count
-        # Called several times an iteration, mostly with a float: asked for first, as the check against Tensor is slow.
-        if type(value) is float or not isinstance(value, Tensor):
-            self._sums[name] += value * count
-        elif value.is_cpu:
-            self._sums[name] += value.item() * count
+        # Asked for by the type alone, as the check against Tensor is slow and most values are floats.
+        if type(value) is not float and isinstance(value, Tensor):
+            value = value.item() if value.is_cpu else value.detach().double()
+        total = self._totals.get(name)
+        if total is None:
+            self._totals[name] = [value * count, count]
         else:
-            pending = self._pending.setdefault(name, [])
-            pending.append(value.detach() * count)
-            if len(pending) == self.FOLD:
-                self._pending[name] = [torch.stack(pending).double().sum()]
+            total[0] += value * count
+            total[1] += count
 
-    def tally(self, name: str, value: float | Tensor) -> None:
+    def tally(self, name: str, value: Number) -> None:
         """Add to a number that is a sum by nature, such as how often something happened."""
-        self._tallies.add(name)
+        self.tallies.add(name)
         self.add(name, value)
-
-    def is_tally(self, name: str) -> bool:
-        """Say whether the name's sum counts, and not its mean."""
-        return name in self._tallies
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names that begin so, in the order in which they came."""
-        return [name for name in dict.fromkeys([*self._recorded, *self._counts]) if name.startswith(prefix)]
+        return [name for name in self._totals if name.startswith(prefix)]
 
-    def record(self, name: str) -> tuple[list[float], list[int]]:
-        """Return two lists to append to, one of numbers and one of their counts; without counts each counts once.
-
-        For what comes every iteration this is several times cheaper than `add`. Reading empties them.
-        """
-        return self._recorded.setdefault(name, ([], []))
-
-    def total(self, name: str) -> tuple[float, int]:
+    def total(self, name: str) -> tuple[float, float]:
         """Return the sum and the count since the run's start; waits for the device."""
-        if name in self._pending:
-            self._sums[name] += torch.stack([p.double() for p in self._pending.pop(name)]).sum().item()
-        values, counts = self._recorded.get(name, ([], []))
-        if values:
-            self._sums[name] += sum(map(mul, values, counts)) if counts else sum(values)
-            self._counts[name] += sum(counts) if counts else len(values)
-            values.clear()  # in place: whoever records holds on to them
-            counts.clear()
-        return self._sums[name], self._counts[name]
+        total, count = self._totals.get(name, (0.0, 0.0))
+        return float(total), float(count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums and counts."""
+        return {"totals": {name: self.total(name) for name in self._totals}, "tallies": sorted(self.tallies)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up sums and counts."""
+        self._totals = {name: list(total) for name, total in state["totals"].items()}
+        self.tallies = set(state["tallies"])
 
 
 class Window:
-    """A reader of a `MetricBuffer` that has its own mark: means since the last `advance`."""
+    """A reader of `Sums` that has marks of its own: means since the last `advance`."""
 
-    def __init__(self, metrics: MetricBuffer) -> None:
-        self.metrics = metrics
-        self._marks: dict[str, tuple[float, int]] = {}
+    def __init__(self, sums: Sums) -> None:
+        self.sums = sums
+        self._marks: dict[str, tuple[float, float]] = {}
 
-    def since(self, name: str) -> tuple[float, int]:
+    def since(self, name: str) -> tuple[float, float]:
         """Return the sum and the count since the mark."""
-        total, count = self.metrics.total(name)
-        marked, before = self._marks.get(name, (0.0, 0))
+        total, count = self.sums.total(name)
+        marked, before = self._marks.get(name, (0.0, 0.0))
         return total - marked, count - before
-
-    def sum(self, name: str) -> float:
-        """Return the sum since the mark."""
-        return self.since(name)[0]
-
-    def count(self, name: str) -> int:
-        """Return the count since the mark."""
-        return self.since(name)[1]
 
     def mean(self, name: str) -> float:
         """Return the mean since the mark, NaN if there was nothing."""
         total, count = self.since(name)
-        return total / count if count else float("nan")
+        return total / count if count else math.nan
 
     def value(self, name: str) -> float:
         """Return the mean since the mark, or the sum of a tally."""
-        return self.sum(name) if self.metrics.is_tally(name) else self.mean(name)
+        return self.since(name)[0] if name in self.sums.tallies else self.mean(name)
 
     def rate(self, name: str, time: str) -> float:
         """Return the count of `name` by the sum of `time`, NaN if no time has passed."""
-        seconds = self.sum(time)
-        return self.count(name) / seconds if seconds > 0 else float("nan")
+        seconds = self.since(time)[0]
+        return self.since(name)[1] / seconds if seconds > 0 else math.nan
 
     def advance(self, *names: str) -> None:
-        """Move the mark of these names to now."""
-        for name in names:
-            self._marks[name] = self.metrics.total(name)
+        """Move the mark of these names, or of all without any, to now."""
+        for name in names or self.sums.names():
+            self._marks[name] = self.sums.total(name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the marks."""
+        return dict(self._marks)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up marks."""
+        self._marks = {name: tuple(mark) for name, mark in state.items()}

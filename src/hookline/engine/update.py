@@ -1,10 +1,9 @@
-"""Backward and the optimizer's step."""
+"""One update of the weights: forward, loss, backward, clipping, step."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,142 +13,187 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ParameterError, did_you_mean
-from hookline.engine import Runner, Window
-from hookline.engine.hook import Hook, Priority
+from hookline.data.batch import Batch
+from hookline.engine.forward import PRECISIONS, Forward
+from hookline.optim.freeze import Freeze
 from hookline.optim.gradients import clearing
 from hookline.optim.parameter_names import head_names, in_modules
 
 log = logging.getLogger(__name__)
 
+Outputs = dict[str, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+BeforeBackward = Callable[[Outputs, Batch], None]
 CLIPS = ("max_norm", "value", "agc")
 
 
-class OptimizerHook(Hook):
-    """Clear the gradients, run backward on `runner.outputs["loss"]`, clip, and update the weights.
+class Update:
+    """What one batch does to the weights.
 
-    Under fp16 the loss is scaled first, and an update with infinite gradients is skipped (see `torch.amp.GradScaler`);
-    `train/skipped_steps` counts those. Where gradients are clipped, `train/grad_norm` is the norm before.
+    This is the one place that runs forward, loss, backward, clipping and the optimizer's step, in micro-batches or not,
+    with a gradient scaler or without. Hooks act before it, after it and, in `before_backward`, on the loss; the effect
+    of a hook is the same whatever the options. Another rule is another class: `update._target_=my_module.MyUpdate`,
+    with this one as its base.
+
+    Under fp16 the loss is scaled, and an update whose gradients are not finite is skipped (see
+    `torch.amp.GradScaler`).
 
     Args:
-        grad_clip: how: `max_norm` bounds the norm of all gradients together (the `norm_type`-norm), `value` the size of
-            each number, `agc` each unit's norm by that factor of its weights' norm (Brock et al., 2021; all but the
-            classifier). At most one of the three.
+        forward: the model's forward pass.
+        loss: maps logits `[B, classes]` and targets to a scalar, the mean over the batch. One that divides by something
+            else than the number of samples, such as class weights, says by what in a method `total_weight(targets)`;
+            one with `reduction == "sum"` is understood.
+        optimizer: over the model's parameters.
+        freeze: what stays frozen, and for how long; None for nothing.
+        grad_clip: how gradients are clipped: `max_norm` bounds the norm of all gradients together (the
+            `norm_type`-norm), `value` the size of each number, `agc` each unit's norm by that factor of its weights'
+            norm (Brock et al., 2021, https://arxiv.org/abs/2102.06171; all but the classifier). At most one of them.
         micro_batches: run each batch in so many parts, one after the other, to save memory. The gradient is the whole
-            batch's, but for what a model computes over a batch: batch norm sees the parts.
-        log_grad_norm: log the norm without clipping too.
-        detect_unused: after the first epoch warn of parameters that never got a gradient.
+            batch's, but for what a model computes over a batch (batch norm sees the parts) or draws (dropout draws for
+            each part).
+        log_grad_norm: give the gradients' norm without clipping too.
     """
-
-    priority = Priority.ABOVE_NORMAL
 
     def __init__(
         self,
+        *,
+        forward: Forward,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        freeze: Freeze | None = None,
         grad_clip: Mapping[str, float | None] | None = None,
         micro_batches: int = 1,
         log_grad_norm: bool = False,
-        detect_unused: bool = False,
     ) -> None:
         check_number("micro_batches", micro_batches, gt=0, integer=True)
         check_bool("log_grad_norm", log_grad_norm)
-        check_bool("detect_unused", detect_unused)
+        self.forward = forward
+        self.model = forward.model
+        self.device = forward.device
+        self.loss = loss
+        self.optimizer = optimizer
+        self.freeze = freeze
         self.norm_type, self.clip = _parse_clip(grad_clip or {})
         self.micro_batches = micro_batches
-        self.measures = log_grad_norm or self.clip is not None
-        self.detect_unused = detect_unused
-        self._plain = False
-        self._parameters: list[nn.Parameter] = []
-        self._body: list[nn.Parameter] = []
-        self._unused: dict[str, nn.Parameter] | None = None
+        fp16 = PRECISIONS[forward.precision] is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
+        # Under fp16 the norm also tells, without waiting for the device, whether the step is skipped.
+        self.measures = log_grad_norm or self.clip is not None or fp16
+        self._clear_gradients = clearing(optimizer)
 
-    def before_run(self, runner: Runner) -> None:
-        self._prepare(runner)
-        self._clear_gradients = clearing(runner.optimizer)
-        if self.micro_batches > 1:
-            runner.step = partial(self.accumulate, runner)
-        self._epoch = Window(runner.metrics)
-        self._plain = not (runner.scaler.is_enabled() or self.measures or self.detect_unused or self.micro_batches > 1)
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold of this rule beyond model, optimizer and scaler."""
+        return {}
 
-    def after_train_iter(self, runner: Runner) -> None:
-        if self._plain:
-            self._clear_gradients()
-            runner.outputs["loss"].backward()
-            runner.optimizer.step()
-        else:
-            self._update(runner)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        if runner.scaler.is_enabled():
-            skipped = self._epoch.sum("train/skipped_steps")
-            self._epoch.advance("train/skipped_steps")
-            if skipped:
-                log.info("epoch %d: %d updates skipped, their gradients were not finite", runner.epoch + 1, skipped)
-        if self.detect_unused and self._unused is not None:
-            unused = [name for name, p in self._unused.items() if p.requires_grad]
-            self._unused = None
-            if unused:
-                log.warning("parameters that never got a gradient: %s", ", ".join(unused))
+    @property
+    def has_state(self) -> bool:
+        """Whether the rule has anything of its own for a checkpoint."""
+        return type(self).state_dict is not Update.state_dict
 
-    def accumulate(self, runner: Runner, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """Return `loss` and `logits` of a batch, its gradient being computed part by part."""
+    def begin_epoch(self, epoch: int) -> None:
+        """Put the model into training mode, with what is frozen in this epoch as it has to be."""
+        self.model.train()
+        if self.freeze is not None:
+            self.freeze.apply(self.model, epoch)
+
+    def __call__(self, batch: Batch, before_backward: BeforeBackward | None = None) -> Outputs:
+        """Update the weights by a batch.
+
+        Args:
+            batch: on the model's device.
+            before_backward: called with the `loss` and `logits` of each micro-batch, which it may replace, and with the
+                micro-batch.
+
+        Returns:
+            `loss`, the mean over the batch, and `logits`, whose graph is used up; where it is measured `grad_norm`, the
+            norm of the gradients before clipping; under fp16 `skipped`, whether the step was skipped. Every scalar is
+            averaged into the run's numbers as `train/<name>`.
+        """
         self._clear_gradients()
-        images, labels = batch
-        weigh = total_weight(runner.loss)
-        total = weigh(labels)
-        losses, logits = [], []
-        for part in zip(images.tensor_split(self.micro_batches), labels.tensor_split(self.micro_batches), strict=True):
-            if len(part[1]) == 0:
-                continue
-            outputs = runner.train_step(part)
-            loss = outputs["loss"] * (weigh(part[1]) / total)
-            runner.scaler.scale(loss).backward()
-            losses.append(loss.detach())
-            logits.append(outputs["logits"].detach())
-        return {"loss": torch.stack(losses).sum(), "logits": torch.cat(logits)}
-
-    def _prepare(self, runner: Runner) -> None:
-        names = {id(p): name for name, p in runner.model.named_parameters()}
-        self._parameters = [p for group in runner.optimizer.param_groups for p in group["params"]]
-        head = head_names(runner.model)
-        self._body = [p for p in self._parameters if not in_modules(names.get(id(p), ""), head)]
-        self._unused = {names.get(id(p), "?"): p for p in self._parameters}
-
-    def _update(self, runner: Runner) -> None:
-        optimizer, scaler = runner.optimizer, runner.scaler
         if self.micro_batches == 1:
-            self._clear_gradients()
-            scaler.scale(runner.outputs["loss"]).backward()
-        if self.detect_unused and self._unused:
-            self._unused = {name: p for name, p in self._unused.items() if p.grad is None}
+            outputs = self._backward(batch, before_backward)
+        else:
+            outputs = self._accumulate(batch, before_backward)
         if self.measures:
-            scaler.unscale_(optimizer)
-            norm = self._clip()
-            if scaler.is_enabled():
-                norm = norm.nan_to_num(0.0, 0.0, 0.0)
-            runner.metrics.add("train/grad_norm", norm)
-        scaler.step(optimizer)
-        if scaler.is_enabled():
-            # The scaler tells of it in public only by numbers that wait for the device.
-            found = scaler._found_inf_per_device(optimizer).values()
-            runner.metrics.tally("train/skipped_steps", torch.stack([f.reshape(()) for f in found]).amax())
-            scaler.update()
+            self.scaler.unscale_(self.optimizer)
+            outputs["grad_norm"] = self._clip()
+            if self.scaler.is_enabled():
+                outputs["skipped"] = outputs["grad_norm"].isfinite().logical_not()
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        return outputs
+
+    def _accumulate(self, batch: Batch, before_backward: BeforeBackward | None) -> Outputs:
+        total = total_weight(self.loss, batch.targets)
+        found: dict[str, list[Tensor]] = {}
+        for part in batch.split(self.micro_batches):
+            # Micro-batches count by their samples, so that a hook's own loss does too. A loss that divides by something
+            # else is multiplied by what makes up for that.
+            share = len(part) / len(batch)
+            factor = total_weight(self.loss, part.targets) / total / share
+            for name, value in self._backward(part, before_backward, share, factor).items():
+                found.setdefault(name, []).append(value.detach() if value.ndim else value.detach() * share)
+        return {name: torch.cat(parts) if parts[0].ndim else torch.stack(parts).sum() for name, parts in found.items()}
+
+    def _backward(
+        self,
+        batch: Batch,
+        before_backward: BeforeBackward | None,
+        share: float | None = None,
+        factor: float | Tensor | None = None,
+    ) -> Outputs:
+        logits = self.forward(batch.images)
+        loss = self.loss(logits, batch.targets) if factor is None else self._times(factor, logits, batch.targets)
+        outputs = {"loss": loss, "logits": logits}
+        if before_backward is not None:
+            before_backward(outputs, batch)
+        loss = outputs["loss"]
+        self.scaler.scale(loss if share is None else loss * share).backward()
+        return outputs
+
+    def _times(self, factor: float | Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss times a factor; where that is 0, so are the loss and its gradient."""
+        if not isinstance(factor, Tensor):
+            return self.loss(logits, targets) * factor
+        # The mean over samples without weight is 0 / 0, and 0 times that would not be 0.
+        counts = factor > 0
+        logits = logits.view_as(logits)
+        logits.register_hook(lambda gradient: gradient.where(counts, 0.0))
+        return (self.loss(logits, targets) * factor).where(counts, 0.0)
 
     def _clip(self) -> Tensor:
         """Clip the gradients, and return their norm before."""
-        if self.clip is not None and self.clip[0] == "max_norm":
-            return clip_grad_norm_(self._parameters, self.clip[1], self.norm_type)
-        norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None], self.norm_type)
-        if self.clip is not None:
-            kind, bound = self.clip
-            if kind == "value":
-                clip_grad_value_(self._parameters, bound)
-            else:
-                adaptive_clip_grad(self._body, bound, norm_type=self.norm_type)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        kind, bound = self.clip or (None, 0.0)
+        if kind == "max_norm":
+            return clip_grad_norm_(parameters, bound, self.norm_type)
+        norm = get_total_norm([p.grad for p in parameters if p.grad is not None], self.norm_type)
+        if kind == "value":
+            clip_grad_value_(parameters, bound)
+        elif kind == "agc":
+            head = head_names(self.model)
+            trained = {id(p) for p in parameters}
+            body = [p for n, p in self.model.named_parameters() if id(p) in trained and not in_modules(n, head)]
+            adaptive_clip_grad(body, bound, norm_type=self.norm_type)
         return norm
 
 
-def total_weight(loss: Any) -> Callable[[Tensor], Tensor | int]:
-    """Return the function that tells by what a loss divides its sum over a batch; the number of samples for most."""
-    return getattr(loss, "total_weight", len)
+def total_weight(loss: Any, targets: Tensor) -> Tensor | float:
+    """Return what a loss divides its sum over the samples of these targets by."""
+    if hasattr(loss, "total_weight"):
+        return loss.total_weight(targets)
+    if getattr(loss, "reduction", "mean") == "sum":
+        return 1.0
+    weight = getattr(loss, "weight", None)
+    if isinstance(loss, nn.CrossEntropyLoss) and weight is not None and targets.ndim == 1:
+        return weight[targets].sum()
+    return float(len(targets))
 
 
 def _parse_clip(given: Mapping[str, float | None]) -> tuple[float, tuple[str, float] | None]:

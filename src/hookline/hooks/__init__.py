@@ -1,4 +1,4 @@
-"""Hooks: everything that acts during training. Configs name them by their modules."""
+"""Hooks: everything that acts or watches during training. Configs name them by their modules."""
 
 from hookline.engine.hook import Hook, Priority
 

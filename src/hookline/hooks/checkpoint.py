@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import torch
-
-from hookline.config.files import replacing
-from hookline.engine import Runner
-from hookline.engine.hook import Hook, Priority
+from hookline.checkpoint import save
+from hookline.config.checks import check_bool
+from hookline.engine import Hook, Priority, Runner
 
 
 class CheckpointHook(Hook):
-    """After each epoch write `checkpoints/last.pt`, and `best.pt` if the epoch was the best so far.
+    """After each epoch write `checkpoints/last.pt`, and `best.pt` if the epoch's row is the best so far.
 
-    A checkpoint holds `Runner.state_dict()`, the run's config as YAML text (`config`) and the torch version. It opens
-    with `torch.load(path, weights_only=True)`. `epoch` and `iter` in it count finished ones.
+    A checkpoint holds the run's state (`Runner.state_dict()`), its config as YAML text and the torch version. It opens
+    with `torch.load(path, weights_only=True)`.
 
     Args:
         last: write `last.pt`.
         best: write `best.pt`.
     """
 
-    priority = Priority.LOW
+    priority = Priority.LOWEST
 
     def __init__(self, last: bool = True, best: bool = True) -> None:
+        check_bool("last", last)
+        check_bool("best", best)
         self.last = last
         self.best = best
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        wanted = ["last.pt"] if self.last else []
-        if self.best and runner.best.get("epoch") == runner.epoch + 1:
-            wanted.append("best.pt")
-        if not wanted:
+    def between_updates(self, runner: Runner) -> None:
+        if runner.clock.position > 0:  # the epoch has not ended
             return
-        state = {
-            **runner.state_dict(),
-            "epoch": runner.epoch + 1,
-            "metrics": dict(runner.metrics.latest),
-            "config": runner.config,
-            "torch": str(torch.__version__),
-        }
+        wanted = ["last.pt"] if self.last else []
+        if self.best and runner.best.get("iterations") == runner.clock.iter:
+            wanted.append("best.pt")
         for name in wanted:
-            with replacing(runner.work_dir / "checkpoints" / name) as path:
-                torch.save(state, path)
+            save(runner.work_dir / "checkpoints" / name, runner.state_dict(), config=runner.job.config)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from timm.utils import ModelEmaV3
+from torch import nn
 
 from hookline.config.checks import check_bool, check_number
-from hookline.engine import Runner
-from hookline.engine.hook import Hook
+from hookline.engine import Hook, Priority, Runner
 
 
 class EMAHook(Hook):
     """Keep an exponential moving average of the weights and buffers (timm's ModelEmaV3).
 
     After each update that it takes part in, `ema = d * ema + (1 - d) * weights`. Whenever the weights are evaluated the
-    average is too, and its numbers are `val_ema/top1` and so on; `hooks.evaluation.monitor=val_ema/top1` lets it decide
-    which epoch is best. It is in checkpoints, under `hooks`.
+    average is too, and its numbers are `val_<name>/top1` and so on by the hook's name;
+    `evaluation.monitor=val_ema/top1` lets the average `ema` decide which epoch is best.
 
     Args:
         decay: d, in [0, 1).
@@ -28,8 +29,7 @@ class EMAHook(Hook):
         evaluate: evaluate the average.
     """
 
-    # After the evaluation of the weights, before what stores its numbers.
-    priority = 65
+    priority = Priority.BELOW_NORMAL
 
     def __init__(
         self,
@@ -55,12 +55,9 @@ class EMAHook(Hook):
         self.interval = interval
         self.start = start
         self.evaluate = evaluate
-        self.ema: ModelEmaV3 | None = None
-        self._loaded: dict[str, Any] | None = None
-        self._due = False
 
     def before_run(self, runner: Runner) -> None:
-        self.ema = ModelEmaV3(
+        self._average = ModelEmaV3(
             runner.model,
             decay=self.decay,
             update_after_step=self.start,
@@ -68,29 +65,22 @@ class EMAHook(Hook):
             warmup_gamma=self.warmup_gamma,
             warmup_power=self.warmup_power,
         )
-        if self._loaded is not None:
-            self.ema.module.load_state_dict(self._loaded)
-            self._loaded = None
+        if self.evaluate:
+            runner.averages[self.name] = self.model
+
+    @property
+    def model(self) -> nn.Module:
+        """The model with the averaged weights."""
+        return self._average.module
 
     def after_train_iter(self, runner: Runner) -> None:
         done = runner.clock.iter + 1
         if done % self.interval == 0:
-            assert self.ema is not None
             # timm's count lets the first two updates copy the weights; one is enough.
-            self.ema.update(runner.model, step=done + 1)
-
-    def after_val_epoch(self, runner: Runner) -> None:
-        self._due = self.evaluate and runner.val_name == "val"
-
-    def after_train_epoch(self, runner: Runner) -> None:
-        if self._due and self.ema is not None:
-            self._due = False
-            runner.val_epoch(self.ema.module, "val_ema")
+            self._average.update(runner.model, step=done + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self.ema is None else {"model": self.ema.module.state_dict()}
+        return {"model": self.model.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._loaded = state.get("model")
-        if self.ema is not None and self._loaded is not None:
-            self.ema.module.load_state_dict(self._loaded)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])

@@ -3,14 +3,53 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
 
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.config.files import replacing
-from hookline.engine import Runner
-from hookline.engine.hook import Hook, Priority
+from hookline.engine import Hook, Priority, Runner
 from hookline.optim.group_values import group_names, momentum_field
 from hookline.schedules import WarmUp
+
+
+class Trace:
+    """A number of each iteration, kept as the iterations at which it changed and what it changed to."""
+
+    def __init__(self) -> None:
+        self.starts = array("q")
+        self.values = array("d")
+        self.last: float | None = None
+
+    def note(self, iteration: int, value: float) -> None:
+        """Take in the number of an iteration in which it is another than `last`; they come in their order."""
+        self.starts.append(iteration)
+        self.values.append(value)
+        self.last = value
+
+    def upto(self, iterations: int) -> np.ndarray:
+        """Return the number of each of so many iterations, float64; NaN before the first that is known."""
+        filled = np.full(iterations, np.nan)
+        ends = [*self.starts[1:], iterations]
+        for start, end, value in zip(self.starts, ends, self.values, strict=True):
+            filled[start:end] = value
+        return filled
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the trace as tensors."""
+        return {
+            "starts": torch.tensor(self.starts, dtype=torch.int64),
+            "values": torch.tensor(self.values, dtype=torch.float64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take up what `state_dict` gave."""
+        self.starts, self.values = array("q", state["starts"].tolist()), array("d", state["values"].tolist())
+        self.last = self.values[-1] if self.values else None
 
 
 class LRCurveHook(Hook):
@@ -18,41 +57,53 @@ class LRCurveHook(Hook):
 
     priority = Priority.VERY_LOW
 
-    def before_run(self, runner: Runner) -> None:
-        names = group_names(runner.optimizer)
-        self._lr: dict[str, array] = {}
-        self._momentum: dict[str, array] = {}
-        # What to append for each group, decided once: this runs every iteration.
-        self._readers: list[tuple[list[float], dict[str, Any], str, int | None]] = []
-        self._stores: list[array] = []
-        for name, group in zip(names, runner.optimizer.param_groups, strict=True):
-            self._lr[name] = self._add(group, "lr", None)
-            field = momentum_field(group)
-            if field is not None:
-                self._momentum[name] = self._add(group, *field)
+    def __init__(self) -> None:
+        self._lr: dict[str, Trace] = {}
+        self._momentum: dict[str, Trace] = {}
+        # What to read of which group, and where to note it: made anew when groups are added.
+        self._readers: list[tuple[dict[str, Any], str, int | None, Trace]] = []
+        self._groups = 0
 
     def after_train_iter(self, runner: Runner) -> None:
-        for values, group, key, index in self._readers:
-            values.append(group[key] if index is None else group[key][index])
+        if len(runner.optimizer.param_groups) != self._groups:
+            self._find_readers(runner.optimizer)
+        iteration = runner.clock.iter
+        for group, key, place, trace in self._readers:
+            value = group[key] if place is None else group[key][place]
+            if value != trace.last:
+                trace.note(iteration, float(value))
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        # Appending to a list is the fastest, keeping numbers in an array takes the least memory.
-        for (values, *_), store in zip(self._readers, self._stores, strict=True):
-            store.extend(values)
-            values.clear()
+    def _find_readers(self, optimizer: Optimizer) -> None:
+        self._readers, self._groups = [], len(optimizer.param_groups)
+        for name, group in zip(group_names(optimizer), optimizer.param_groups, strict=True):
+            self._readers.append((group, "lr", None, self._lr.setdefault(name, Trace())))
+            if (field := momentum_field(group)) is not None:
+                self._readers.append((group, *field, self._momentum.setdefault(name, Trace())))
 
     def after_run(self, runner: Runner) -> None:
+        iterations = runner.clock.iter
+        if not self._lr:
+            return
         schedule = runner.schedules.get("lr")
         with replacing(runner.work_dir / "lr_curve.png") as path:
             draw_lr_curve(
                 path,
-                lr=self._lr,
-                momentum=self._momentum,
+                lr={name: trace.upto(iterations) for name, trace in self._lr.items()},
+                momentum={name: trace.upto(iterations) for name, trace in self._momentum.items()},
                 iters_per_epoch=runner.clock.iters_per_epoch,
                 warmup_end=schedule.end if isinstance(schedule, WarmUp) else 0,
             )
 
-    def _add(self, group: dict[str, Any], key: str, index: int | None) -> array:
-        self._readers.append(([], group, key, index))
-        self._stores.append(array("d"))
-        return self._stores[-1]
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "lr": {name: trace.state_dict() for name, trace in self._lr.items()},
+            "momentum": {name: trace.state_dict() for name, trace in self._momentum.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for traces, given in ((self._lr, state["lr"]), (self._momentum, state["momentum"])):
+            traces.clear()
+            for name, trace in given.items():
+                traces[name] = Trace()
+                traces[name].load_state_dict(trace)
+        self._groups = 0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from shutil import get_terminal_size
 from time import perf_counter
+from typing import Any
 
 from tqdm import tqdm
 
 from hookline.config.checks import check_number
-from hookline.engine import Runner, Window
-from hookline.engine.hook import Hook, Priority
+from hookline.engine import Hook, Priority, Runner, Window
 from hookline.loggers.console import clock_time, shows_bar
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ EPOCH_LINE = {
 class TextHook(Hook):
     """One line per epoch; between them a progress bar on a terminal, or a line at an interval elsewhere.
 
-    Epochs and iterations count from 1 here. The LR is the first parameter group's, as the latest update used it. The
-    interval's lines are in `train.log` in either case.
+    Epochs and iterations count from 1 here. The learning rate is the largest of the parameter groups', as the latest
+    update used it. The interval's lines are in `train.log` in either case.
 
     Args:
         interval: iterations between the lines.
@@ -49,39 +50,39 @@ class TextHook(Hook):
         self._bar: tqdm | None = None
 
     def before_run(self, runner: Runner) -> None:
-        self._window = Window(runner.metrics)
-        self._start, self._first = perf_counter(), runner.iter
-        self.every = 1 if shows_bar() else self.interval
+        self._window = Window(runner.sums)
+        self._start = self._next = perf_counter()
         if shows_bar():
-            self._next = self._start
             # A pseudo-terminal may have no size, which tqdm takes for no room at all.
-            self._bar = tqdm(total=runner.max_iters, leave=False, ncols=80, nrows=24, bar_format="{bar:20}| {desc}")
+            total = runner.clock.max_iters
+            self._bar = tqdm(total=total, leave=False, ncols=80, nrows=24, bar_format="{bar:20}| {desc}")
 
     def after_train_iter(self, runner: Runner) -> None:
         done = runner.clock.iter + 1
         if done % self.interval == 0:
             log.log(logging.DEBUG if self._bar else logging.INFO, self._status(runner, done))
-            self._window.advance("train/loss", "time/iter", "time/data")
+            self._window.advance()
         if self._bar is not None and perf_counter() >= self._next:
             self._show(runner, done)
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        latest, best = runner.metrics.latest, runner.best.get("epoch") == runner.epoch + 1
-        shown = [text.format(latest[name]) for name, text in EPOCH_LINE.items() if name in latest]
-        line = "  ".join([f"epoch {runner.epoch + 1}/{runner.max_epochs}", *shown])
-        log.info(f"{line}  (best)" if best else line)
+    def after_record(self, runner: Runner) -> None:
+        row = runner.history[-1]
+        shown = [text.format(row[name]) for name, text in EPOCH_LINE.items() if name in row]
+        line = "  ".join([f"epoch {row['epoch']:g}/{runner.clock.max_epochs}", *shown])
+        log.info(f"{line}  (best)" if runner.best.get("iterations") == row["iterations"] else line)
 
     def after_run(self, runner: Runner) -> None:
         if self._bar is not None:
             self._bar.close()
 
     def _status(self, runner: Runner, done: int) -> str:
-        window = self._window
+        clock, window = runner.clock, self._window
         elapsed = perf_counter() - self._start
-        left = elapsed / (done - self._first) * (runner.max_iters - done)
+        left = elapsed / (done - runner.first_iter) * (clock.max_iters - done)
+        lr = max(float(group["lr"]) for group in runner.optimizer.param_groups)
         return (
-            f"epoch {runner.epoch + 1}/{runner.max_epochs}  iter {done}/{runner.max_iters}"
-            f"  loss {window.mean('train/loss'):.4f}  lr {runner.optimizer.param_groups[0]['lr']:.3g}"
+            f"epoch {clock.epoch + 1}/{clock.max_epochs}  iter {done}/{clock.max_iters}"
+            f"  loss {window.mean('train/loss'):.4f}  lr {lr:.3g}"
             f"  {window.rate('train/loss', 'time/iter'):,.0f} images/s  eta {clock_time(left)}"
         )
 
@@ -91,3 +92,9 @@ class TextHook(Hook):
         self._bar.ncols = get_terminal_size().columns - 1
         self._bar.n = done
         self._bar.set_description_str(self._status(runner, done))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"window": self._window.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._window.load_state_dict(state["window"])

@@ -1,61 +1,80 @@
-"""Loss and timing of training, into the runner's metric buffer."""
+"""Loss and timing of training, into the runner's sums and history."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 
-from hookline.engine import Runner, Window
-from hookline.engine.hook import Hook, Priority
+from hookline.engine import Hook, Priority, Runner, Window
+
+log = logging.getLogger(__name__)
 
 
 class TrainMetricsHook(Hook):
-    """Add `train/loss`, `time/iter` and `time/data` (seconds) each iteration; sum them up after each epoch.
+    """Sum up what each update gives, and how long it takes; log an epoch's numbers at its end.
 
-    `time/iter` runs from the end of one iteration to the end of the next, `time/data` from there to the batch at hand.
-    On a GPU both are what Python sees; they are true over many iterations, when the device's queue is full. The mean
-    of `train/loss` over an epoch is weighted by batch size. What others added under `train/` is summed up with it.
+    `train/loss` and every other scalar of the update's outputs (`train/grad_norm`, ...) is a mean weighted by batch
+    size, `train/skipped` the number of skipped steps. `time/iter` runs from the end of one iteration to the end of the
+    next, `time/data` is how long the loop waited for the batch, both in seconds. On a GPU they are what Python sees,
+    and true over many iterations, when the device's queue is full. `lr` is the largest learning rate of the parameter
+    groups in the epoch's last iteration.
     """
 
     priority = Priority.NORMAL
 
     def before_run(self, runner: Runner) -> None:
-        self._epoch = Window(runner.metrics)
-        self._data_times, _ = runner.metrics.record("time/data")
-        self._iter_times, _ = runner.metrics.record("time/iter")
-        self._on_cpu = runner.device.type == "cpu"
-        if self._on_cpu:
-            self._losses, self._counts = runner.metrics.record("train/loss")
+        self._epoch = Window(runner.sums)
+        self._last = perf_counter()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        self._last = self._start = perf_counter()
-
-    def before_train_iter(self, runner: Runner) -> None:
-        self._data_times.append(perf_counter() - self._last)
+        self._last = perf_counter()
 
     def after_train_iter(self, runner: Runner) -> None:
-        loss, count = runner.outputs["loss"], runner.batch[1].shape[0]  # len() takes a detour through Python
-        if self._on_cpu:
-            self._losses.append(loss.item())  # there is no device to wait for
-            self._counts.append(count)
-        else:
-            runner.metrics.add("train/loss", loss, count)
-        now = perf_counter()
-        self._iter_times.append(now - self._last)
-        self._last = now
+        sums, outputs, count = runner.sums, runner.outputs, len(runner.batch)
+        sums.add("train/loss", outputs["loss"], count)
+        if len(outputs) > 2:  # more than loss and logits
+            self._add_others(runner, count)
+        last, self._last = self._last, perf_counter()
+        sums.add("time/data", runner.waited)
+        sums.add("time/iter", self._last - last)
+
+    def _add_others(self, runner: Runner, count: int) -> None:
+        skipped = runner.outputs.get("skipped")
+        for name, value in runner.outputs.items():
+            if name == "skipped":
+                runner.sums.tally("train/skipped", value)
+            elif name == "grad_norm" and skipped is not None:
+                # A step that was skipped has no norm: it counts for nothing.
+                taken = skipped.logical_not()
+                runner.sums.add("train/grad_norm", value.where(taken, 0.0), taken.float() * count)
+            elif name not in ("loss", "logits"):
+                runner.sums.add(f"train/{name}", value, count)
 
     def after_train_epoch(self, runner: Runner) -> None:
         window = self._epoch
-        loss = window.mean("train/loss")  # waits for the device, so that the time is the epoch's own
-        seconds = perf_counter() - self._start
-        runner.metrics.latest = {
-            "epoch": runner.epoch + 1,
-            "iterations": runner.iter,
-            "lr": runner.optimizer.param_groups[0]["lr"],
-            **{name: window.value(name) for name in runner.metrics.names("train/")},
-            "train/loss": loss,
-            "time/epoch": seconds,
-            "time/data": window.sum("time/data"),
-            "throughput/images_per_second": window.count("train/loss") / seconds,
-        }
-        runner.history.append(runner.metrics.latest)  # the evaluation adds its numbers to the same dict
-        window.advance(*runner.metrics.names("train/"), "time/iter", "time/data")
+        numbers = {name: window.value(name) for name in runner.sums.names("train/")}
+        if skipped := numbers.get("train/skipped"):
+            message = "epoch %d: %d updates skipped, their gradients were not finite"
+            log.info(message, runner.clock.epoch + 1, skipped)
+        # Reading the sums waited for the device, so that the time is the epoch's own.
+        runner.sums.add("time/iter", perf_counter() - self._last, 0)
+        self._last = perf_counter()
+        seconds = window.since("time/iter")[0]
+        runner.log(
+            {"lr": max(float(group["lr"]) for group in runner.optimizer.param_groups)}
+            | numbers
+            | {
+                "time/epoch": seconds,
+                "time/data": window.since("time/data")[0],
+                "throughput/images_per_second": window.rate("train/loss", "time/iter"),
+            }
+        )
+        window.advance()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self._epoch.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._epoch.load_state_dict(state["epoch"])

@@ -72,7 +72,7 @@ class EventFile:
     """A new event file in a folder.
 
     Events are kept until the next flush: many in a row take a quarter of the time that each takes by itself between
-    two updates. A file that nobody closed is finished when it is forgotten, or when Python ends.
+    two updates. A file that nobody closed is completed when its object is collected, or when Python ends.
 
     Args:
         folder: is made if it does not exist.

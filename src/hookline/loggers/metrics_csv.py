@@ -1,12 +1,15 @@
-"""One row of numbers per epoch."""
+"""One row of numbers for each epoch."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from hookline.config.files import replacing
-from hookline.engine import Runner
-from hookline.engine.hook import Hook, Priority
+from hookline.job import Job
+from hookline.loggers.sink import Row, Sink
 
 COLUMNS = (
     "epoch",
@@ -22,18 +25,25 @@ COLUMNS = (
 )
 
 
-class MetricsCSVHook(Hook):
-    """Write `runner.history` to `metrics.csv` after each epoch, numbers in full precision.
+class MetricsCSVSink(Sink):
+    """Write the run's history to `metrics.csv`, numbers in full precision.
 
-    `epoch` counts from 1, `iterations` is how many were done by then, `lr` the first group's in the epoch's last
-    iteration, times are in seconds. Without an evaluation in an epoch its `val/...` are empty.
+    `epoch` counts from 1, `iterations` is how many were done by then, `lr` the largest learning rate of the parameter
+    groups in the last iteration, times are in seconds. What was not measured is empty.
     """
 
-    priority = Priority.LOW
+    def open(self, job: Job, resumed: bool) -> None:
+        self._path: Path = job.directory / "metrics.csv"
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        extra = [name for row in runner.history for name in row if name not in COLUMNS]
-        with replacing(runner.work_dir / "metrics.csv") as path, path.open("w", newline="") as file:
+    def resume(self, state: Mapping[str, Any], history: Sequence[Row]) -> None:
+        self._write(history)
+
+    def write_row(self, history: Sequence[Row], step: int) -> None:
+        self._write(history)
+
+    def _write(self, history: Sequence[Row]) -> None:
+        extra = [name for row in history for name in row if name not in COLUMNS]
+        with replacing(self._path) as path, path.open("w", newline="") as file:
             writer = csv.DictWriter(file, [*COLUMNS, *dict.fromkeys(extra)])
             writer.writeheader()
-            writer.writerows(runner.history)
+            writer.writerows(history)

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm
-import torch
 from omegaconf import MISSING
 from timm.models import is_model, split_model_name_tag
-from torch import Tensor, nn
+from torch import nn
 
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean
 from hookline.config.instantiate import build, locate, to_plain
@@ -71,32 +70,6 @@ def torchvision_model(name: str, *, num_classes: int, in_chans: int = 3, weights
     if in_chans != 3:
         _replace_first_conv(model, in_chans)
     return model
-
-
-def check_model(model: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> int:
-    """Return how many logits the model gives; raise `ConfigError` unless they are enough, and have a loss."""
-    shape = "x".join(str(n) for n in images.shape[1:])
-    name = type(model).__name__
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            logits = model(images)
-    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-        raise ConfigError(f"model: {name} cannot take the data's {shape} images: {error}") from error
-    finally:
-        model.train(was_training)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < num_classes:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ConfigError(
-            f"model: {name} must return logits of shape ({len(images)}, {num_classes}) for {len(images)} images of"
-            f" {num_classes} classes, but returned {got}"
-        )
-    try:
-        loss(logits, labels)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
-    return logits.shape[1]
 
 
 def _takes_checkpoint(target: Any) -> bool:

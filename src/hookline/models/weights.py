@@ -59,10 +59,10 @@ class LoadReport:
 def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
     """Load a file of weights into the model as far as names and shapes agree, and log what did and did not.
 
-    The file is a state dict (`.pt`, `.pth`, `.safetensors`, ...), or a checkpoint that has one under `model` or
-    `state_dict`, as this project's and timm's have. A `module.` or `_orig_mod.` before the names is dropped, and timm's
-    converter of the model's family, if it has one, is applied. A first convolution for another number of channels is
-    fitted by timm's helper; a head for other classes keeps its initial values.
+    The file is a state dict (`.pt`, `.pth`, `.safetensors`, ...), a checkpoint of this project, or one that has a state
+    dict under `model` or `state_dict`, as timm's have. A `module.` or `_orig_mod.` before the names is dropped, and
+    timm's converter of the model's family, if it has one, is applied. A first convolution for another number of
+    channels is fitted by timm's helper; a head for other classes keeps its initial values.
 
     Raises:
         ConfigError: the file cannot be read, or nothing in it belongs to the model.
@@ -112,6 +112,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ConfigError(f"{KEY}={path}: cannot be read as weights: {reason}") from error
     finally:
         logging.getLogger("timm.models._helpers").setLevel(level)
+    if isinstance(parts := state.get("parts"), Mapping):  # a checkpoint of this project holds the whole run
+        state = parts.get("model", {})
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise ConfigError(f"{KEY}={path}: holds no tensors by name; it has {_some([str(name) for name in state], 5)}")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 
@@ -116,23 +113,6 @@ def _without_leftovers(node: Mapping[str, Any], target: Any, option: Mapping[str
         return dict(node)
     taken = {p.name for p in parameters} | {"_target_"}
     return {key: value for key, value in node.items() if key in taken or key not in option or value != option[key]}
-
-
-def lr_factor(cfg: DictConfig) -> float:
-    """Return what `auto_scale_lr` multiplies the optimizer's learning rate by."""
-    node = cfg.get("auto_scale_lr") or {}
-    try:
-        return lr_scale(cfg.data.get("batch_size"), **node)
-    except ParameterError as error:
-        raise parameter_error("auto_scale_lr", error) from error
-
-
-def chosen_option() -> dict[str, Any] | None:
-    """Return the option of `conf/optimizer` that this Hydra job chose, None outside of a job."""
-    if not HydraConfig.initialized():
-        return None
-    path = Path(__file__).parents[3] / "conf" / KEY / f"{HydraConfig.get().runtime.choices.get(KEY)}.yaml"
-    return to_plain(OmegaConf.load(path), KEY) if path.is_file() else None  # type: ignore[arg-type]
 
 
 def _refuse_closure(target: Any, name: str) -> None:

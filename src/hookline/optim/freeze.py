@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ParameterError
-from hookline.config.instantiate import build, parameter_error
 from hookline.optim.param_groups.layer_decay import layer_of_each
 from hookline.optim.parameter_names import head_names, in_modules, near_names
+
+log = logging.getLogger(__name__)
 
 
 class Freeze:
@@ -48,6 +49,8 @@ class Freeze:
         self.backbone = backbone
         self.epochs = epochs
         self.norm_eval = norm_eval
+        # What was chosen of which model: choosing takes milliseconds, and each epoch asks.
+        self._chosen: tuple[nn.Module, list[nn.Parameter], list[nn.Module]] | None = None
 
     def select(self, model: nn.Module) -> dict[str, nn.Parameter]:
         """Return the parameters to freeze, by name.
@@ -77,14 +80,49 @@ class Freeze:
         return {name: parameters[name] for name in parameters if name in chosen}
 
     def norms(self, model: nn.Module) -> list[nn.Module]:
-        """Return the batch norms that are frozen as a whole."""
-        frozen = self.select(model)
+        """Return the batch norms that are frozen as a whole.
+
+        One without parameters is frozen where the module that holds it has parameters and all of them are frozen.
+        """
+        frozen = {id(parameter) for parameter in self.select(model).values()}
         found: list[nn.Module] = []
-        for prefix, module in model.named_modules():
-            own = [f"{prefix}.{name}" for name, _ in module.named_parameters(recurse=False)]
-            if isinstance(module, _BatchNorm) and own and all(name in frozen for name in own):
-                found.append(module)
+        for name, module in model.named_modules():
+            if isinstance(module, _BatchNorm):
+                holder, own = name, list(module.parameters())
+                while not own and holder:
+                    holder = holder.rpartition(".")[0]
+                    own = list(model.get_submodule(holder).parameters())
+                if own and all(id(parameter) in frozen for parameter in own):
+                    found.append(module)
         return found
+
+    def apply(self, model: nn.Module, epoch: int) -> None:
+        """Freeze the model's parameters, or set them free, as it has to be in this epoch.
+
+        The model is in training mode; frozen batch norms are put into eval mode.
+        """
+        if self._chosen is None or self._chosen[0] is not model:
+            self._chosen = model, list(self.select(model).values()), self.norms(model) if self.norm_eval else []
+        _, parameters, norms = self._chosen
+        frozen = self.epochs is None or epoch < self.epochs
+        for parameter in parameters:
+            parameter.requires_grad_(not frozen)
+        for norm in norms if frozen else ():
+            norm.eval()
+        if epoch == self.epochs:
+            log.info("epoch %d: %d frozen parameters are trained from here on", epoch + 1, len(parameters))
+
+    def describe(self, model: nn.Module) -> str:
+        """Return a line that says what is frozen, and for how long."""
+        names = list(self.select(model))
+        if not names:
+            return "frozen: nothing"
+        norms = len(self.norms(model)) if self.norm_eval else 0
+        how_long = "" if self.epochs is None else f" for {self.epochs} epoch{'s' * (self.epochs != 1)}"
+        return (
+            f"frozen{how_long}: {len(names)} of {len(list(model.parameters()))} parameters ({names[0]} to {names[-1]}),"
+            f" {norms} batch norms in eval mode"
+        )
 
     @staticmethod
     def _below(model: nn.Module, until: str, parameters: dict[str, nn.Parameter]) -> set[str]:
@@ -99,21 +137,6 @@ class Freeze:
             layers = {name: index for index, name in enumerate(parameters)}
         last = max(layers[name] for name in stage)
         return {name for name in parameters if layers[name] <= last}
-
-
-def apply_freeze(node: Mapping[str, Any] | None, model: nn.Module) -> Freeze | None:
-    """Freeze what the `freeze` node keeps so for the whole run, and return its choice; None if it chooses nothing."""
-    if node is None:
-        return None
-    freeze = build(node, "freeze")
-    try:
-        frozen = freeze.select(model)
-    except ParameterError as error:
-        raise parameter_error("freeze", error) from error
-    if freeze.epochs is None:
-        for parameter in frozen.values():
-            parameter.requires_grad_(False)
-    return freeze if frozen else None
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch.optim import Optimizer
@@ -10,6 +11,16 @@ from torch.optim import Optimizer
 def group_names(optimizer: Optimizer) -> list[str]:
     """Return the parameter groups' names; a group without one is named by its number."""
     return [str(group.get("name", index)) for index, group in enumerate(optimizer.param_groups)]
+
+
+def base_values(optimizer: Optimizer, fields: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return by field (`lr`, `momentum`, `weight_decay`, ...) its value in every group that has it, by group name."""
+    groups = list(zip(group_names(optimizer), optimizer.param_groups, strict=True))
+    found = {}
+    for field in fields:
+        values = {name: momentum_of(group) if field == "momentum" else group.get(field) for name, group in groups}
+        found[field] = {name: float(value) for name, value in values.items() if value is not None}
+    return found
 
 
 def momentum_field(group: dict[str, Any]) -> tuple[str, int | None] | None:

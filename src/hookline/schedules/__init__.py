@@ -1,7 +1,7 @@
 """Schedules: pure functions of where training stands. Plain Python; nothing here imports torch."""
 
 from hookline.schedules.clock import Clock
-from hookline.schedules.combine import Chain, Sequence
+from hookline.schedules.combine import Chain, Sequential
 from hookline.schedules.cosines import CosineCooldown, CosineRestart, FlatCosine
 from hookline.schedules.curve import Curve
 from hookline.schedules.curves import Cosine, Exp, Fixed, Inv, Linear, Poly, Step
@@ -28,7 +28,7 @@ __all__ = [
     "Plateau",
     "Poly",
     "Rex",
-    "Sequence",
+    "Sequential",
     "Step",
     "Tanh",
     "WarmUp",

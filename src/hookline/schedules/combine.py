@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +18,7 @@ from hookline.schedules.length import LENGTH, Length, exact_length, nearest, par
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One curve of a sequence: from `begin` (where the part before ends) to `end` (of the run), base times `factor`."""
+    """One curve of a `Sequential`, from `begin` to `end` (both counted from the run's start), base times `factor`."""
 
     curve: Curve
     begin: Length | None = None
@@ -27,7 +26,7 @@ class Part:
     factor: float = 1.0
 
 
-class Sequence(Curve):
+class Sequential(Curve):
     """One curve after the other: from each part's `begin` to its `end` its curve runs as if that were the whole run.
 
     So a cosine in the second half falls to its floor over that half. Every part starts again from the base value,
@@ -42,7 +41,7 @@ class Sequence(Curve):
         by_epoch: `begin` and `end` without a unit count epochs; else iterations.
     """
 
-    def __init__(self, parts: SequenceOf[Mapping[str, Any]], *, by_epoch: bool = True) -> None:
+    def __init__(self, parts: Sequence[Mapping[str, Any]], *, by_epoch: bool = True) -> None:
         super().__init__(by_epoch=by_epoch)
         if not parts:
             raise ParameterError("parts", [], "a list with at least one part")
@@ -96,15 +95,11 @@ class Sequence(Curve):
         other.parts = [replace(part, curve=curve) for curve, part in zip(curves, self.parts, strict=True)]
         return other
 
-    def observe(self, history: SequenceOf[Mapping[str, float]]) -> None:
-        for part in self.parts:
-            part.curve.observe(history)
-
     def __call__(self, base_value: float, clock: Clock) -> float:
         i = clock.iter
         k = bisect_right(self._ends, i)
         part = self.parts[k]
-        return part.curve(base_value * part.factor, self._clocks[k].at(i - self._starts[k]))
+        return part.curve(base_value * part.factor, self._clocks[k].at(i - self._starts[k], clock.history))
 
 
 class Chain(Curve):
@@ -115,7 +110,7 @@ class Chain(Curve):
         by_epoch: each curve has its own; this one says nothing.
     """
 
-    def __init__(self, curves: SequenceOf[Curve], *, by_epoch: bool = True) -> None:
+    def __init__(self, curves: Sequence[Curve], *, by_epoch: bool = True) -> None:
         super().__init__(by_epoch=by_epoch)
         if not curves:
             raise ParameterError("curves", [], "a list with at least one curve")
@@ -133,10 +128,6 @@ class Chain(Curve):
         other = copy(self)
         other.curves = curves
         return other
-
-    def observe(self, history: SequenceOf[Mapping[str, float]]) -> None:
-        for curve in self.curves:
-            curve.observe(history)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         value = self.curves[0](base_value, clock)

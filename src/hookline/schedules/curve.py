@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import ClassVar, Self
 
@@ -58,9 +57,6 @@ class Curve(ABC):
 
     def _fit(self, given: Self, clock: Clock) -> None:  # noqa: B027  (nothing to do for most)
         """Set on this copy what follows from the run's length, or raise `ParameterError` with what was `given`."""
-
-    def observe(self, history: Sequence[Mapping[str, float]]) -> None:  # noqa: B027  (nothing to see for most)
-        """Look at the finished epochs' numbers, before each epoch; for a curve that follows a metric."""
 
     def for_group(self, index: int, count: int) -> Curve:
         """Return the curve of parameter group `index` of `count`: this one itself where it is the same for every group.

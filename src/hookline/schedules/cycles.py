@@ -116,7 +116,7 @@ class _Phases(_ByIteration):
         self._phases: list[tuple[float, float, float, float, float]] = []
         start = 0.0
         for end, before, after in zip(ends, levels[:-1], levels[1:], strict=True):
-            # A phase of no length is over as it begins.
+            # A phase that begins and ends at the same iteration has no length to divide by; its end value holds.
             since, span = (start, end - start) if end != start else (start - 1, 1.0)
             self._phases.append((end, since, span, before, after))
             start = end
@@ -199,7 +199,8 @@ class OneCycle(_Phases):
 class OneCycleInverse(_Phases):
     """The other way round, for momentum: from `max_value` down to `base_value` and back, `T` iterations in all.
 
-    It is lowest where the learning rate of `OneCycle` is highest. The optimizer's own value plays no part.
+    With the same lengths it is lowest where `OneCycle` is highest; `OneCycle`'s `total_steps` and a warm-up that shifts
+    its start make the two differ. The optimizer's own value plays no part.
 
     Args:
         base_value: the lowest value: one for all parameter groups, or one for each.

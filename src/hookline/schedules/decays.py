@@ -1,4 +1,4 @@
-"""Decays that MMCV has not: warm-up-stable-decay, hyperbolic tangent, REX.
+"""Decays beyond those of MMCV: warm-up-stable-decay, hyperbolic tangent, REX.
 
 `b`, `t` and `T` as in `hookline.schedules.curves`, `z = t / T`, and `m` is the floor. They change every iteration
 unless told `by_epoch=True`, as their authors have them.

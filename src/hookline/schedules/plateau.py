@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
 
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ParameterError
-from hookline.schedules.clock import Clock
+from hookline.schedules.clock import Clock, History
 from hookline.schedules.curve import Curve
 
 
@@ -18,12 +18,12 @@ class Plateau(Curve):
     share is taken of its size). When more than `patience` evaluations in a row were not better, `k` goes up by one,
     and the next `cooldown` evaluations are not counted.
 
-    `k` follows from the metric's history alone, which the checkpoint holds: a resumed run goes on as if it had never
-    stopped. It changes between epochs only. Source: `torch.optim.lr_scheduler.ReduceLROnPlateau` with
-    `threshold_mode="rel"`.
+    `k` is a function of the metric's values in `clock.history`, in which the runner records every evaluation: a resumed
+    run goes on as if it had never stopped. Where two evaluations fall into one epoch, each counts. Source:
+    `torch.optim.lr_scheduler.ReduceLROnPlateau` with `threshold_mode="rel"`.
 
     Args:
-        monitor: the metric: a column of `metrics.csv`.
+        monitor: the metric: the name of a number of the history, which is a column of `metrics.csv`.
         mode: `min` or `max`: which way is better.
         factor: the factor of one reduction, in (0, 1).
         patience: evaluations without improvement that are put up with.
@@ -57,21 +57,30 @@ class Plateau(Curve):
         self.threshold = threshold
         self.cooldown = cooldown
         self.min_value = min_value
-        self.reductions = 0
+        # The newest history that was counted and what it gave: most iterations ask about the one before's.
+        self._counted: tuple[History, int, int] = ((), 0, 0)
 
-    def observe(self, history: Sequence[Mapping[str, float]]) -> None:
-        found = [row[self.monitor] for row in history if self.monitor in row]
-        evaluated = [row for row in history if any(name.startswith("val/") for name in row)]
-        if evaluated and not found:
+    def __call__(self, base_value: float, clock: Clock) -> float:
+        history, length, reductions = self._counted
+        if history is not clock.history or length != len(clock.history):
+            reductions = self.reductions(clock.history)
+            self._counted = clock.history, len(clock.history), reductions
+        return max(base_value * self.factor**reductions, min(self.min_value, base_value))
+
+    def reductions(self, history: History) -> int:
+        """Return `k` after these rows; a row without the metric does not count.
+
+        Raises:
+            ParameterError: evaluations were recorded, and none of them has the metric.
+        """
+        values = [row[self.monitor] for row in history if self.monitor in row]
+        evaluated = [row for row in history if any(name.startswith("val") for name in row)]
+        if evaluated and not values:
             known = ", ".join(evaluated[-1])
             raise ParameterError("monitor", self.monitor, f"one of the run's numbers: {known}")
-        self.reductions = self.count(found)
-
-    def count(self, values: Sequence[float]) -> int:
-        """Return the number of reductions after evaluations that gave these values."""
-        best, bad, resting, reductions = None, 0, 0, 0
+        best, bad, resting, reductions = math.inf if self.mode == "min" else -math.inf, 0, 0, 0
         for value in values:
-            if best is None or self._better(value, best):
+            if self._better(value, best):
                 best, bad = value, 0
             else:
                 bad += 1
@@ -84,8 +93,5 @@ class Plateau(Curve):
         return reductions
 
     def _better(self, value: float, best: float) -> bool:
-        margin = abs(best) * self.threshold
+        margin = abs(best) * self.threshold if math.isfinite(best) else 0.0
         return value < best - margin if self.mode == "min" else value > best + margin
-
-    def __call__(self, base_value: float, clock: Clock) -> float:
-        return max(base_value * self.factor**self.reductions, min(self.min_value, base_value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from copy import copy
 
 from hookline.config.checks import check_bool, check_choice, check_number
@@ -113,9 +113,6 @@ class WarmUp(Curve):
         schedule._alone_from = length if rest is None else total
         return schedule
 
-    def observe(self, history: Sequence[Mapping[str, float]]) -> None:
-        self.curve.observe(history)
-
     def for_group(self, index: int, count: int) -> Curve:
         curve = self.curve.for_group(index, count)
         return self if curve is self.curve else self._around(curve)
@@ -126,7 +123,7 @@ class WarmUp(Curve):
             return self.curve(base_value, clock)
         length = self._length
         if self._rest is not None:
-            clock = self._rest.at(i - length if i > length else 0)
+            clock = self._rest.at(i - length if i > length else 0, clock.history)
         value = self.curve(base_value, clock)
         if i >= length:
             return value

@@ -12,6 +12,7 @@ from hookline.config.errors import ConfigError
 from hookline.data import FashionMNIST
 from hookline.data.sets.fashion_mnist import DEBIAN
 from hookline.data.sets.idx import read_idx
+from hookline.data.transforms.batched import mean_and_std
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -19,15 +20,15 @@ from hookline.data.sets.idx import read_idx
 def test_layouts(idx_folder, tmp_path, suffix, inner):
     root = tmp_path / "root"
     idx_folder(root / inner, suffix)
-    data = FashionMNIST(root=str(root))
-    assert data.train_loader.images.shape == (40, 1, 28, 28)
-    assert torch.equal(data.val_loader.labels, torch.arange(20) % 10)
+    train, val = (FashionMNIST(split=split, root=str(root)) for split in ("train", "val"))
+    assert train.images.shape == (40, 1, *train.image_size)
+    assert torch.equal(val.targets, torch.arange(20) % 10)
 
 
 def test_home_folder(idx_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     idx_folder(tmp_path / "sets")
-    assert len(FashionMNIST(root="~/sets").train_loader.images) == 40
+    assert len(FashionMNIST(split="train", root="~/sets")) == 40
 
 
 def test_download_is_torchvisions(idx_folder, tmp_path, monkeypatch):
@@ -36,8 +37,15 @@ def test_download_is_torchvisions(idx_folder, tmp_path, monkeypatch):
         idx_folder(Path(root) / "FashionMNIST" / "raw")
 
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", fake)
-    data = FashionMNIST(root=str(tmp_path / "new"), download=True)
-    assert len(data.train_loader.images) == 40
+    data = FashionMNIST(split="train", root=str(tmp_path / "new"), download=True)
+    assert len(data) == 40
+
+
+def test_nothing_is_read_before_it_is_needed(tmp_path):
+    data = FashionMNIST(split="train", root=str(tmp_path / "nothing"))
+    assert (len(data.classes), data.channels, data.image_size) == (10, 1, (28, 28))
+    with pytest.raises(ConfigError, match="there is no such folder"):
+        len(data)
 
 
 def test_failed_download(tmp_path, monkeypatch):
@@ -46,7 +54,7 @@ def test_failed_download(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", fake)
     with pytest.raises(ConfigError, match="no route"):
-        FashionMNIST(root=str(tmp_path), download=True)
+        len(FashionMNIST(split="val", root=str(tmp_path), download=True))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +76,9 @@ def test_bad_files(tmp_path, content, message):
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_the_real_one():
-    data = FashionMNIST()
-    assert data.train_loader.images.shape == (60_000, 1, 28, 28)
-    assert torch.equal(torch.bincount(data.val_loader.labels), torch.full((10,), 1000))
-    normalize = data.val_loader.transforms[-1]
-    assert normalize.mean == pytest.approx([0.2860], abs=1e-4)
-    assert normalize.std == pytest.approx([0.3530], abs=1e-4)
+    train, val = FashionMNIST(split="train"), FashionMNIST(split="val")
+    assert train.images.shape == (60_000, 1, 28, 28)
+    assert torch.equal(val.class_counts, torch.full((10,), 1000))
+    mean, std = mean_and_std(train.images)
+    assert mean == pytest.approx([0.2860], abs=1e-4)
+    assert std == pytest.approx([0.3530], abs=1e-4)

@@ -107,3 +107,17 @@ class Normalize(Transform):
         if self._scale.device != images.device:
             self._scale, self._shift = self._scale.to(images.device), self._shift.to(images.device)
         return images.to(torch.float32, copy=True).mul_(self._scale).add_(self._shift)
+
+
+def mean_and_std(images: Tensor) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of uint8 images `[N, C, H, W]`, per channel, for pixels in [0, 1]."""
+    # Sums of integers: exact, and no float copy of the data set.
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean, std = [], []
+    for channel in images.transpose(0, 1).flatten(1):
+        counts = torch.bincount(channel, minlength=256).double()
+        share = counts / counts.sum()
+        m = float((share * values).sum())
+        mean.append(m)
+        std.append(max(float((share * (values - m) ** 2).sum()) ** 0.5, 1e-8))
+    return mean, std

@@ -18,20 +18,15 @@ import argparse
 import gc
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from scripts.benchmarks._common import (
+from _common import (
+    PassLoader,
     TimedPass,
     interleave,
     machine,
@@ -41,9 +36,11 @@ from scripts.benchmarks._common import (
     table,
     train_with_hookline,
 )
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from hookline.config.errors import ConfigError
-from hookline.data import FashionMNIST, Normalize, RandomCrop, RandomHorizontalFlip
+from hookline.data import FashionMNIST, InMemoryLoader, Normalize, RandomCrop, RandomHorizontalFlip
 from hookline.engine.device import resolve_device
 
 BATCH = 128
@@ -57,6 +54,17 @@ def make_model(name: str, device: torch.device) -> tuple[nn.Module, torch.optim.
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
 
+class Tuples:
+    """A loader's first epoch as `(images, labels)`, for a pass that is timed like all others."""
+
+    def __init__(self, loader: InMemoryLoader) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self._loader.batches(0):
+            yield batch.images, batch.targets
+
+
 def bare(batches: TimedPass, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> None:
     """Train by hand."""
     model.train()
@@ -68,8 +76,8 @@ def bare(batches: TimedPass, model: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def hookline(batches: TimedPass, model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, *, val: Any) -> None:
-    """Train with hookline's runner and its default hooks."""
-    train_with_hookline(model, optimizer, batches, val, folder)
+    """Train with hookline's runner, its default hooks and loggers."""
+    train_with_hookline(model, optimizer, PassLoader(batches), PassLoader(val), folder)
 
 
 def main() -> None:
@@ -86,25 +94,30 @@ def main() -> None:
     found = machine()
     try:
         device = resolve_device(args.device)
-        data = FashionMNIST(
-            root=args.root,
+        source = FashionMNIST(split="train", root=args.root)
+        loader = InMemoryLoader(
+            source,
             batch_size=BATCH,
-            train_transforms={"crop": RandomCrop(padding=2), "flip": RandomHorizontalFlip()},
-            transforms={"normalize": Normalize(MEAN, STD)},
+            transforms={
+                "crop": RandomCrop(padding=2),
+                "flip": RandomHorizontalFlip(),
+                "normalize": Normalize(MEAN, STD),
+            },
+            shuffle=True,
             device=device,
         )
     except (ConfigError, ValueError) as error:
         sys.exit(str(error))
     finish = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
-    split, normalize = data.train_loader, Normalize(MEAN, STD)
+    images, labels, normalize = source.images.to(device), source.targets.to(device), Normalize(MEAN, STD)
 
     rows, numbers = [], {}
     for name in args.model:
         count = args.batches or (20 if name == "resnet18" and device.type == "cpu" else 200)
-        if count >= len(data.train_loader):
-            sys.exit(f"--batches {count}: an epoch has {len(data.train_loader)} batches, one is needed to end the run")
+        if count >= len(loader):
+            sys.exit(f"--batches {count}: an epoch has {len(loader)} batches, one is needed to end the run")
         ready = [
-            (normalize(split.images[at : at + BATCH], torch.empty(0)), split.labels[at : at + BATCH])
+            (normalize(images[at : at + BATCH], torch.empty(0)), labels[at : at + BATCH])
             for at in range(0, (count + 1) * BATCH, BATCH)
         ]
 
@@ -118,7 +131,7 @@ def main() -> None:
 
         contestants = {
             "bare": partial(measure, bare, ready),
-            "hookline": partial(measure, partial(hookline, val=ready[:1]), data.train_loader),
+            "hookline": partial(measure, partial(hookline, val=ready[:1]), Tuples(loader)),
         }
         measured = interleave(contestants, args.rounds)
         speed = {who: spread(values) for who, values in measured.items()}

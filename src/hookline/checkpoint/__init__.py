@@ -1,0 +1,5 @@
+"""Checkpoint files."""
+
+from hookline.checkpoint.files import load, save
+
+__all__ = ["load", "save"]

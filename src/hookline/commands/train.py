@@ -1,0 +1,157 @@
+"""The main job: from a composed config to a trained model and its run directory."""
+
+from __future__ import annotations
+
+import logging
+import math
+import platform
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from hookline.commands.app import chosen_option
+from hookline.engine import Runner
+from hookline.engine.device import device_name
+from hookline.experiment import build_runner, lr_factor
+from hookline.hooks.log import how_far
+from hookline.job import Job
+from hookline.loggers.console import shown
+from hookline.optim.groups_table import groups_table
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("torchvision", "timm", "hydra-core", "numpy")
+
+
+def train(cfg: DictConfig) -> float:
+    """Train as `cfg` says, leave everything in Hydra's run directory, and return the best monitored number.
+
+    However the run ends, `result.json` and `status.json` in the run directory say how.
+    """
+    started = time.perf_counter()
+    hydra = HydraConfig.get()
+    job = Job(Path(hydra.runtime.output_dir), OmegaConf.to_yaml(cfg, resolve=True), list(hydra.overrides.task))
+    job.write_status("running")
+    runner: Runner | None = None
+    try:
+        runner = build_runner(cfg, job, chosen_option("optimizer"))
+        describe(cfg, runner)
+        runner.run()
+    except BaseException as error:
+        finish(job, runner, time.perf_counter() - started, error)
+        raise
+    seconds = time.perf_counter() - started
+    finish(job, runner, seconds)
+    log.info(final_line(runner, seconds))
+    return runner.best.get(runner.monitor, math.nan)
+
+
+def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None) -> None:
+    """Write into the run directory how the run ended; `runner` is None if it could not be built."""
+    result: dict[str, Any] = {"status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"}
+    if error is not None:
+        result |= {"reason": f"{type(error).__name__}: {error}", "stage": "start", "hook": None}
+    if runner is not None:
+        result["status"] = runner.status if runner.status != "running" else result["status"]
+        if runner.failure is not None:
+            result |= {"reason": runner.failure.reason, "stage": runner.failure.stage, "hook": runner.failure.hook}
+        elif runner.stop_training:
+            result["reason"] = runner.stop_reason
+    job.write_status(
+        result["status"], **(how_far(runner) if runner else {}), **{k: result[k] for k in ("reason",) if k in result}
+    )
+    result |= {
+        "monitor": runner.monitor if runner else None,
+        "final": _final(runner) if runner else {},
+        "best": runner.best if runner else {},
+        "epochs": runner.clock.epoch if runner else 0,
+        "iterations": runner.clock.iter if runner else 0,
+        "seconds": round(seconds, 3),
+        "device": device_name(runner.device) if runner else None,
+        "overrides": list(job.overrides),
+        "versions": versions(),
+        "git_commit": git_commit(),
+    }
+    job.write_result(result)
+
+
+def _final(runner: Runner) -> dict[str, float]:
+    row = runner.history[-1] if runner.history else {}
+    return {name: row[name] for name in row if name.startswith(("val", "train/"))}
+
+
+def final_line(runner: Runner, seconds: float) -> str:
+    """Return what was reached, how long it took and where it is."""
+    clock, best, monitor = runner.clock, runner.best, runner.monitor
+    latest = next((row for row in reversed(runner.history) if monitor in row), {})
+    reached = f"no {monitor}"
+    if latest:
+        reached = f"{monitor} {_number(monitor, latest[monitor])}"
+        if best.get("iterations") != latest["iterations"]:
+            reached += f" (best {_number(monitor, best[monitor])} in epoch {best['epoch']:g})" if best else ""
+    ended = "done" if runner.status == "completed" else f"stopped ({runner.stop_reason})"
+    return (
+        f"{ended}: {reached} after {clock.epoch} epoch{'s' * (clock.epoch != 1)} ({clock.iter} iterations,"
+        f" {seconds:.1f} s): {shown(runner.work_dir)}"
+    )
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.2f} %" if name.rpartition("/")[2].startswith("top") else f"{value:.4g}"
+
+
+def describe(cfg: DictConfig, runner: Runner) -> None:
+    """Say what is going to run: device, model, data, length, hooks and where it is written."""
+    clock = runner.clock
+    parameters = sum(p.numel() for p in runner.model.parameters())
+    log.info("run directory: %s", shown(runner.work_dir))
+    log.info(
+        "model: %s, %s parameters, on %s, %s",
+        cfg.model.get("model_name") or type(runner.model).__name__,
+        f"{parameters:,}",
+        device_name(runner.device),
+        runner.update.forward.precision,
+    )
+    log.info(
+        "data: %s; %s epoch%s of %s iterations, %s in all",
+        cfg.data._target_.rpartition(".")[2],
+        clock.max_epochs,
+        "s" * (clock.max_epochs != 1),
+        f"{clock.iters_per_epoch:,}",
+        f"{clock.max_iters:,}",
+    )
+    if runner.update.freeze is not None:
+        log.info(runner.update.freeze.describe(runner.model))
+    log.debug("hooks, in the order they are called:\n%s", runner.describe_hooks())
+    if (factor := lr_factor(cfg)) != 1:
+        base = cfg.auto_scale_lr.base_batch_size
+        log.info("learning rate: times %g, for batches of %d instead of %d", factor, cfg.data.batch_size, base)
+    log.info("parameter groups:\n%s", groups_table(runner.optimizer))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers may depend on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__)} | {
+        name: version(name) for name in PACKAGES
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of the code that runs, with `+changes` where the tree differs from it; None outside git."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,113 @@
+"""The state of a run: all that decides how it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch.optim import Optimizer
+
+FORMAT = 2
+
+
+class Stateful(Protocol):
+    """A part of a run's state."""
+
+    def state_dict(self) -> Any:
+        """Return the state as tensors, numbers, strings, lists and dicts."""
+        ...
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take up what `state_dict` gave; raise `ValueError` or `RuntimeError` where it does not fit."""
+        ...
+
+
+class StateError(Exception):
+    """A state that does not fit the run; its text names the part."""
+
+
+class RunState:
+    """The named parts of a run's state, saved and restored together.
+
+    The parts are the model, the optimizer, the gradient scaler, the clock, the random generators, the loader, the sums
+    of what training measures, the history (from which the best row follows), and every hook that has a state, by its
+    name in the config: `hooks.ema`. A state is taken between two updates only. A run that takes it up goes on as if it
+    had never been interrupted: with the same weights, the same history and the same files. What is each process's own
+    is kept by the process's rank inside its part.
+
+    Args:
+        parts: the parts by name; they are restored in this order.
+    """
+
+    def __init__(self, parts: Mapping[str, Stateful]) -> None:
+        self.parts = dict(parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return `format` and `parts`. The tensors are the run's own: copy what must outlive the next update."""
+        return {"format": FORMAT, "parts": {name: part.state_dict() for name, part in self.parts.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore every part.
+
+        Raises:
+            StateError: the format is another one, a part is missing or unknown, or a part refuses its state.
+        """
+        if state.get("format") != FORMAT:
+            raise StateError(
+                f"the state's format is {state.get('format', 'older than 2')}, this program reads {FORMAT}"
+            )
+        given = state["parts"]
+        for name in self.parts:
+            if name not in given:
+                raise StateError(f"{name}: the state has no such part. It has: {', '.join(given)}")
+        for name in given:
+            if name not in self.parts:
+                raise StateError(
+                    f"{name}: the state has this part and the run has not. It has: {', '.join(self.parts)}"
+                )
+        for name, part in self.parts.items():
+            try:
+                part.load_state_dict(given[name])
+            except (ValueError, RuntimeError, KeyError, TypeError) as error:
+                raise StateError(f"{name}: the state does not fit: {error}") from error
+
+
+class OptimizerState:
+    """What an optimizer keeps of each parameter, and the counters that some keep in their groups.
+
+    Its settings, such as learning rate and momentum, are no part of it: they are the config's, and the schedules set
+    them for each update.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state."""
+        found = self.optimizer.state_dict()
+        settings = self.optimizer.defaults.keys()
+        groups = [{key: group[key] for key in group if key not in settings} for group in found["param_groups"]]
+        return {"class": type(self.optimizer).__name__, "state": found["state"], "param_groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the state; raise `ValueError` if it is another class's or of other groups."""
+        optimizer = self.optimizer
+        if state["class"] != type(optimizer).__name__:
+            raise ValueError(f"it is of a {state['class']}, and the run's optimizer is a {type(optimizer).__name__}")
+        own = optimizer.state_dict()["param_groups"]
+        if len(own) != len(state["param_groups"]):
+            raise ValueError(f"it has {len(state['param_groups'])} parameter groups, and the run has {len(own)}")
+        groups = [{**settings, **group} for settings, group in zip(own, state["param_groups"], strict=True)]
+        kept_groups = list(optimizer.param_groups)
+        optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+        # The groups stay the same objects: schedules and loggers hold on to them.
+        for group, loaded in zip(kept_groups, optimizer.param_groups, strict=True):
+            group.update(loaded)
+        optimizer.param_groups[:] = kept_groups
+        for parameter, kept in optimizer.state.items():
+            for key, value in kept.items():
+                # Fused kernels read parameter and state side by side, and take equal memory formats for granted.
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    laid_out = torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format)
+                    kept[key] = laid_out.copy_(value)

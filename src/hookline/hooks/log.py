@@ -1,0 +1,113 @@
+"""Numbers of the run, sampled at an interval and handed to every sink."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+from hookline.config.checks import check_number
+from hookline.engine import Hook, Priority, Runner, Window
+from hookline.loggers.sink import Sink
+from hookline.optim.group_values import group_names, momentum_of
+from hookline.schedules.quantities import tag_of
+
+log = logging.getLogger(__name__)
+
+TIMES = ("time/iter", "time/data")
+
+# Seconds between two updates of the status file.
+STATUS_SECONDS = 2.0
+
+
+def how_far(runner: Runner) -> dict[str, int]:
+    """Return what a status file says of a run's progress."""
+    clock = runner.clock
+    return {"epoch": clock.epoch, "max_epochs": clock.max_epochs, "iter": clock.iter, "max_iters": clock.max_iters}
+
+
+class LogHook(Hook):
+    """Sample the run at an interval, and hand plain numbers to all sinks.
+
+    At the first iteration, every `interval`-th and the last: `learning_rate/<group>`, `momentum/<group>` and what else
+    is scheduled, such as `weight_decay/<group>`, as this iteration's update used them; as means since the last sample
+    `train/loss` and what else is measured under `train/`, `time/iter` and `time/data` (seconds); and
+    `throughput/images_per_second`. Every row of the history goes to the sinks as well.
+
+    The run directory's status file says with the samples how far the run is.
+
+    Args:
+        sinks: where the numbers go, by name.
+        interval: iterations from one sample to the next; 1 takes all.
+    """
+
+    name = "logger"
+    priority = Priority.VERY_LOW
+
+    def __init__(self, sinks: Mapping[str, Sink], interval: int = 10) -> None:
+        check_number("interval", interval, gt=0, integer=True)
+        self.sinks = dict(sinks)
+        self.interval = interval
+        self._told: set[str] = set()
+        self._opened = False
+
+    def before_run(self, runner: Runner) -> None:
+        self._window = Window(runner.sums)
+        self._history = runner.history
+        self._opened = True
+        self._each(lambda sink: sink.open(runner.job, runner.resumed))
+        self._write_status(runner)
+
+    def after_train_iter(self, runner: Runner) -> None:
+        if runner.clock.due(self.interval) or runner.stop_training:
+            numbers, iteration = self._sample(runner), runner.clock.iter
+            self._each(lambda sink: sink.write(numbers, iteration))
+            if perf_counter() >= self._next_status:
+                self._write_status(runner)
+
+    def after_record(self, runner: Runner) -> None:
+        self._each(lambda sink: sink.write_row(runner.history, runner.clock.iter - 1))
+
+    def after_run(self, runner: Runner) -> None:
+        if self._opened:
+            self._each(lambda sink: sink.close(runner.status))
+
+    def _write_status(self, runner: Runner) -> None:
+        runner.job.write_status(runner.status, **how_far(runner))
+        self._next_status = perf_counter() + STATUS_SECONDS
+
+    def _sample(self, runner: Runner) -> dict[str, float]:
+        numbers: dict[str, float] = {}
+        for name, group in zip(group_names(runner.optimizer), runner.optimizer.param_groups, strict=True):
+            for field in dict.fromkeys(("lr", "momentum", *runner.schedules)):
+                value = momentum_of(group) if field == "momentum" else group.get(field)
+                if value is not None:
+                    numbers[f"{tag_of(field)}/{name}"] = float(value)
+        window = self._window
+        for name in (*runner.sums.names("train/"), *TIMES):
+            numbers[name] = window.value(name)
+        numbers["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
+        window.advance()
+        return numbers
+
+    def _each(self, act: Callable[[Sink], None]) -> None:
+        for name, sink in self.sinks.items():
+            try:
+                act(sink)
+            except Exception as error:  # a place for numbers must not end the training that makes them
+                if name not in self._told:
+                    self._told.add(name)
+                    log.warning("logger.%s failed, training goes on: %s: %s", name, type(error).__name__, error)
+                    log.debug("logger.%s", name, exc_info=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "window": self._window.state_dict(),
+            "sinks": {name: sink.state_dict() for name, sink in self.sinks.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._window.load_state_dict(state["window"])
+        names = {id(sink): name for name, sink in self.sinks.items()}
+        self._each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), self._history))

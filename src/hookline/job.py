@@ -1,0 +1,66 @@
+"""A run directory, and what it says of its run."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hookline.config.files import write_json
+
+STATUS_FILE = "status.json"
+RESULT_FILE = "result.json"
+STATUSES = ("running", "completed", "stopped", "interrupted", "diverged", "failed")
+
+
+@dataclass
+class Job:
+    """One run and its directory.
+
+    Whoever starts a run chooses the directory once and hands the job to all of the run's processes. The directory holds
+    a status file that is replaced as a whole, so that sweeps, resume, evaluation and reports need nothing else to know
+    who runs it, since when, how far it is and how it ended.
+
+    Attributes:
+        directory: the run directory.
+        config: the run's config as YAML, interpolations resolved.
+        overrides: what the command line changed in the config.
+        started: when the run began, in UTC (ISO 8601).
+    """
+
+    directory: Path
+    config: str = ""
+    overrides: Sequence[str] = ()
+    started: str = field(default_factory=lambda: _now())
+
+    def write_status(self, status: str, **how_far: Any) -> None:
+        """Replace the status file.
+
+        Args:
+            status: one of `STATUSES`.
+            how_far: further numbers and texts, such as `iter` and `max_iters`, or the `reason` of a failure.
+        """
+        who = {"pid": os.getpid(), "host": socket.gethostname()}
+        when = {"started": self.started, "updated": _now()}
+        write_json(self.directory / STATUS_FILE, {"status": status, **who, **when, **how_far})
+
+    def read_status(self) -> dict[str, Any]:
+        """Return what the status file says, or an empty dict where there is none."""
+        try:
+            found: dict[str, Any] = json.loads((self.directory / STATUS_FILE).read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write what the run reached into `result.json`."""
+        write_json(self.directory / RESULT_FILE, result)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

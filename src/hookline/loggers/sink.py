@@ -1,0 +1,57 @@
+"""What a sink is: a place where a run's numbers and pictures go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hookline.job import Job
+
+Row = Mapping[str, float]
+
+
+class Sink:
+    """A place where a run's numbers and pictures go.
+
+    One hook (`hookline.hooks.log.LogHook`) samples the run at an interval and hands plain numbers to all sinks, on the
+    first process only. What a sink raises is said once and never stops training.
+
+    To add one, subclass it, write what you need, and name it in the `logger` group:
+    `+logger.mine._target_=my_module.MySink`.
+    """
+
+    def open(self, job: Job, resumed: bool) -> None:
+        """Begin; called once, before anything is written.
+
+        Args:
+            job: the run directory and the run's config.
+            resumed: whether an interrupted run goes on here.
+        """
+
+    def write(self, numbers: Row, step: int) -> None:
+        """Take a sample: numbers by tag, at an iteration counted from 0."""
+
+    def write_row(self, history: Sequence[Row], step: int) -> None:
+        """Take the newest row of the history; `step` is the last finished iteration, counted from 0."""
+
+    def picture(self, name: str, path: Path, step: int) -> None:
+        """Take a picture that lies in a file."""
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+
+    def close(self, status: str) -> None:
+        """End; `status` says how the run ended, as in `hookline.job.STATUSES`."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint must hold of this sink."""
+        return {}
+
+    def resume(self, state: Mapping[str, Any], history: Sequence[Row]) -> None:
+        """Go on where `state_dict` gave this state; called after `open`.
+
+        Args:
+            state: what `state_dict` gave.
+            history: the rows that were recorded by then: what the sink has beyond them is to go.
+        """
