@@ -46,6 +46,11 @@ class Generators:
     def __init__(self, device: torch.device, rank: int = 0) -> None:
         self.device = device
         self.rank = rank
+        self._torch = [torch.default_generator]
+        if device.type == "cuda":
+            torch.cuda.init()
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._torch.append(torch.cuda.default_generators[index])
 
     def seed(self, seed: int) -> None:
         """Seed them all with a number in [0, 2^63)."""
@@ -55,9 +60,8 @@ class Generators:
 
     def seed_torch(self, seed: int) -> None:
         """Seed torch's generator and the device's, in about a microsecond: `torch.manual_seed` takes a hundred."""
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
+        for generator in self._torch:
+            generator.manual_seed(seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generators' states as tensors, numbers and strings."""

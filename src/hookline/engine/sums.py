@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 Number = float | Tensor
+
+
+@dataclass(slots=True)
+class Total:
+    """A running sum, and the count of things that it stands for."""
+
+    sum: Number = 0.0
+    count: Number = 0
 
 
 class Sums:
@@ -23,19 +32,22 @@ class Sums:
 
     def __init__(self) -> None:
         self.tallies: set[str] = set()
-        self._totals: dict[str, list[Number]] = {}
+        self._totals: dict[str, Total] = {}
+
+    def entry(self, name: str) -> Total:
+        """Return the total of this name, which may be added to; it stays the same object for the whole run."""
+        if name not in self._totals:
+            self._totals[name] = Total()
+        return self._totals[name]
 
     def add(self, name: str, value: Number, count: Number = 1) -> None:
         """Add a mean over `count` things: a number or a scalar tensor."""
         # Asked for by the type alone, as the check against Tensor is slow and most values are floats.
         if type(value) is not float and isinstance(value, Tensor):
             value = value.item() if value.is_cpu else value.detach().double()
-        total = self._totals.get(name)
-        if total is None:
-            self._totals[name] = [value * count, count]
-        else:
-            total[0] += value * count
-            total[1] += count
+        total = self._totals.get(name) or self.entry(name)
+        total.sum += value * count
+        total.count += count
 
     def tally(self, name: str, value: Number) -> None:
         """Add to a number that is a sum by nature, such as how often something happened."""
@@ -48,8 +60,8 @@ class Sums:
 
     def total(self, name: str) -> tuple[float, float]:
         """Return the sum and the count since the run's start; waits for the device."""
-        total, count = self._totals.get(name, (0.0, 0.0))
-        return float(total), float(count)
+        total = self._totals.get(name, Total())
+        return float(total.sum), float(total.count)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums and counts."""
@@ -57,7 +69,10 @@ class Sums:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up sums and counts."""
-        self._totals = {name: list(total) for name, total in state["totals"].items()}
+        given = state["totals"]
+        for name in (*self._totals, *given):
+            total = self.entry(name)
+            total.sum, total.count = given.get(name, (0.0, 0.0))
         self.tallies = set(state["tallies"])
 
 

@@ -64,8 +64,11 @@ class LRCurveHook(Hook):
         self._readers: list[tuple[dict[str, Any], str, int | None, Trace]] = []
         self._groups = 0
 
+    def before_run(self, runner: Runner) -> None:
+        self._param_groups = runner.optimizer.param_groups
+
     def after_train_iter(self, runner: Runner) -> None:
-        if len(runner.optimizer.param_groups) != self._groups:
+        if len(self._param_groups) != self._groups:
             self._find_readers(runner.optimizer)
         iteration = runner.clock.iter
         for group, key, place, trace in self._readers:

@@ -26,19 +26,22 @@ class TrainMetricsHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self._epoch = Window(runner.sums)
+        self._data_time, self._iter_time = runner.sums.entry("time/data"), runner.sums.entry("time/iter")
         self._last = perf_counter()
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._last = perf_counter()
 
     def after_train_iter(self, runner: Runner) -> None:
-        sums, outputs, count = runner.sums, runner.outputs, len(runner.batch)
+        sums, outputs, count = runner.sums, runner.outputs, runner.batch.targets.shape[0]
         sums.add("train/loss", outputs["loss"], count)
         if len(outputs) > 2:  # more than loss and logits
             self._add_others(runner, count)
         last, self._last = self._last, perf_counter()
-        sums.add("time/data", runner.waited)
-        sums.add("time/iter", self._last - last)
+        self._data_time.sum += runner.waited
+        self._data_time.count += 1
+        self._iter_time.sum += self._last - last
+        self._iter_time.count += 1
 
     def _add_others(self, runner: Runner, count: int) -> None:
         skipped = runner.outputs.get("skipped")
