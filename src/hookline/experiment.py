@@ -273,6 +273,17 @@ def build_clock(cfg: DictConfig, iters_per_epoch: int) -> Clock:
     return Clock.for_run(iters_per_epoch, max_epochs=epochs, max_iters=iters)
 
 
+def build_workflow(cfg: DictConfig, validates: bool) -> list[tuple[str, int]]:
+    """Return the pairs of phase and number of epochs that `runner.workflow` lists."""
+    from hookline.engine.runner import phases_of
+
+    workflow = to_plain(cfg.runner, "runner")["workflow"]
+    with told_at("runner"):
+        if "val" in phases_of(workflow) and not validates:
+            raise ParameterError("workflow", workflow, "without val where the run has no evaluation")
+    return [(mode, epochs) for mode, epochs in workflow]
+
+
 def schedule_nodes(cfg: DictConfig) -> dict[str, Node]:
     """Return the schedules' nodes by the parameter-group field that each drives.
 
@@ -343,7 +354,9 @@ def build_hooks(cfg: DictConfig) -> list[Hook]:
     evaluation = to_plain(cfg.get("evaluation") or {}, "evaluation")
     if evaluation.get("interval") is not None:
         with told_at("evaluation"):
-            found["evaluation"] = EvaluationHook(evaluation["interval"])
+            found["evaluation"] = EvaluationHook(
+                evaluation["interval"], evaluation.get("start"), evaluation.get("by_epoch", True)
+            )
     if cfg.get("logger") is not None:
         found["logger"] = build_logger(cfg)
     checkpoint = to_plain(cfg.get("checkpoint") or {}, "checkpoint")
@@ -397,13 +410,18 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
     Raises:
         ConfigError: any part of the config is wrong; the cheap checks come before data are read.
     """
+    import torch
+
     from hookline.engine import Runner
     from hookline.engine.device import Generators
+    from hookline.engine.threads import resolve_threads
     from hookline.engine.trial import check_model
 
     require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
     with told_at(""):
         check_number("seed", cfg.seed, ge=0, integer=True)
+    with told_at("runner"):
+        torch.set_num_threads(resolve_threads(cfg.runner.threads))
     device = build_device(cfg)
     hooks, metrics = build_hooks(cfg), build_metrics(cfg)
     Generators(device).seed(cfg.seed)
@@ -433,6 +451,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
             mode=evaluation.get("mode"),
             seed=cfg.seed,
             job=job,
+            workflow=build_workflow(cfg, validates),
         )
 
 

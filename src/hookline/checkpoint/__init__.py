@@ -1,5 +1,7 @@
-"""Checkpoint files."""
+"""Checkpoint files: how they are written, verified, kept and found."""
 
-from hookline.checkpoint.files import load, save
+from hookline.checkpoint.files import CheckpointError, read, write
+from hookline.checkpoint.folder import CheckpointFolder
+from hookline.checkpoint.writer import Writer
 
-__all__ = ["load", "save"]
+__all__ = ["CheckpointError", "CheckpointFolder", "Writer", "read", "write"]

@@ -6,18 +6,29 @@ import logging
 import math
 import platform
 import subprocess
+import sys
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.commands.app import chosen_option
+from hookline.commands.resume import check_changes, cut_logs, load_state
+from hookline.commands.signals import ending, exit_status
+from hookline.config.errors import ConfigError
+from hookline.config.instantiate import told_at
 from hookline.engine import Runner
 from hookline.engine.device import device_name
+from hookline.engine.monitor import worst
+from hookline.engine.run_state import StateError
+from hookline.engine.runner import Interrupted
+from hookline.engine.threads import resolve_threads
 from hookline.experiment import build_runner, lr_factor
 from hookline.hooks.log import how_far
 from hookline.job import Job
@@ -32,24 +43,75 @@ PACKAGES = ("torchvision", "timm", "hydra-core", "numpy")
 def train(cfg: DictConfig) -> float:
     """Train as `cfg` says, leave everything in Hydra's run directory, and return the best monitored number.
 
-    However the run ends, `result.json` and `status.json` in the run directory say how.
+    However the run ends, `result.json` and `status.json` in the run directory say how. A run that diverged returns the
+    worst score, so that a search goes on.
     """
     started = time.perf_counter()
     hydra = HydraConfig.get()
-    job = Job(Path(hydra.runtime.output_dir), OmegaConf.to_yaml(cfg, resolve=True), list(hydra.overrides.task))
+    directory = Path(hydra.runtime.output_dir)
+    overrides = [o for o in hydra.overrides.task if not o.startswith(("resume=", "resume_force="))]
+    state = load_state(cfg, directory)
+    cfg.runner.threads = threads_of(cfg, state)
+    changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
+    job = Job(directory, OmegaConf.to_yaml(cfg, resolve=True), overrides)
     job.write_status("running")
     runner: Runner | None = None
     try:
         runner = build_runner(cfg, job, chosen_option("optimizer"))
+        if state:
+            cut_logs(directory, state["logs"])
         describe(cfg, runner)
-        runner.run()
+        if state:
+            describe_resume(state, changes, runner)
+        with ending(runner):
+            runner.run(state, force=bool(cfg.resume_force))
+    except Interrupted as error:
+        finish(job, runner, time.perf_counter() - started)
+        assert runner is not None
+        log.info(interrupted_line(runner))
+        sys.exit(exit_status(str(error)))
+    except StateError as error:
+        finish(job, runner, time.perf_counter() - started, error)
+        raise ConfigError(f"resume={cfg.resume}: {error}") from error
     except BaseException as error:
         finish(job, runner, time.perf_counter() - started, error)
         raise
     seconds = time.perf_counter() - started
     finish(job, runner, seconds)
     log.info(final_line(runner, seconds))
+    if runner.status == "diverged":
+        return worst(runner.monitor_mode)
     return runner.best.get(runner.monitor, math.nan)
+
+
+def threads_of(cfg: DictConfig, state: Mapping[str, Any] | None) -> int:
+    """Return the number of threads: a run that goes on keeps its own unless it is told another."""
+    wanted = cfg.runner.threads
+    if wanted == "auto" and state:
+        wanted = (yaml.safe_load(state["config"]) or {}).get("runner", {}).get("threads", wanted)
+    with told_at("runner"):
+        return resolve_threads(wanted)
+
+
+def describe_resume(state: Mapping[str, Any], changes: Sequence[str], runner: Runner) -> None:
+    """Say where the run goes on, and what has changed since."""
+    clock = state["parts"]["clock"]
+    log.info(
+        "going on after iteration %s of %s, in epoch %s",
+        f"{clock['iter']:,}",
+        f"{runner.clock.max_iters:,}",
+        clock["epoch"] + 1,
+    )
+    for change in changes:
+        log.info("changed: %s", change)
+    if clock["max_iters"] != runner.clock.max_iters:
+        log.info("the schedules are drawn anew for %s iterations", f"{runner.clock.max_iters:,}")
+
+
+def interrupted_line(runner: Runner) -> str:
+    """Return where a run was interrupted, and how it goes on."""
+    place = shown(runner.work_dir)
+    return f"interrupted ({runner.stop_reason}) after iteration {runner.clock.iter}; go on with resume={place}"
 
 
 def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None) -> None:
@@ -61,7 +123,7 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
         result["status"] = runner.status if runner.status != "running" else result["status"]
         if runner.failure is not None:
             result |= {"reason": runner.failure.reason, "stage": runner.failure.stage, "hook": runner.failure.hook}
-        elif runner.stop_training:
+        elif runner.stop_reason:
             result["reason"] = runner.stop_reason
     job.write_status(
         result["status"], **(how_far(runner) if runner else {}), **{k: result[k] for k in ("reason",) if k in result}
@@ -95,7 +157,7 @@ def final_line(runner: Runner, seconds: float) -> str:
         reached = f"{monitor} {_number(monitor, latest[monitor])}"
         if best.get("iterations") != latest["iterations"]:
             reached += f" (best {_number(monitor, best[monitor])} in epoch {best['epoch']:g})" if best else ""
-    ended = "done" if runner.status == "completed" else f"stopped ({runner.stop_reason})"
+    ended = "done" if runner.status == "completed" else f"{runner.status} ({runner.stop_reason})"
     return (
         f"{ended}: {reached} after {clock.epoch} epoch{'s' * (clock.epoch != 1)} ({clock.iter} iterations,"
         f" {seconds:.1f} s): {shown(runner.work_dir)}"

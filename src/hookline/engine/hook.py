@@ -96,9 +96,11 @@ class Hook:
     Attributes:
         name: the hook's name in the config, under which its state is kept; the runner gives one to a hook without.
         priority: lower is called first; hooks of equal priority are called in the order of the config.
+        watches: whether the hook only watches: an interrupted run may go on without it.
     """
 
     name: str = ""
+    watches: bool = False
     priority: int = Priority.NORMAL
 
     def before_run(self, runner: Runner) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch.optim import Optimizer
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2
 
@@ -38,39 +41,58 @@ class RunState:
 
     Args:
         parts: the parts by name; they are restored in this order.
+        watchers: the names of parts that only watch the run, such as loggers: a run may go on without one of them, or
+            with one more.
     """
 
-    def __init__(self, parts: Mapping[str, Stateful]) -> None:
+    def __init__(self, parts: Mapping[str, Stateful], watchers: Collection[str] = ()) -> None:
         self.parts = dict(parts)
+        self.watchers = sorted(watchers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return `format` and `parts`. The tensors are the run's own: copy what must outlive the next update."""
-        return {"format": FORMAT, "parts": {name: part.state_dict() for name, part in self.parts.items()}}
+        """Return `format`, `watchers` and `parts`. The tensors are the run's own: copy what must outlive an update."""
+        parts = {name: part.state_dict() for name, part in self.parts.items()}
+        return {"format": FORMAT, "watchers": self.watchers, "parts": parts}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], force: bool = False) -> None:
         """Restore every part.
+
+        Args:
+            state: what `state_dict` gave.
+            force: leave out parts that are missing, unknown or do not fit, and warn of them.
 
         Raises:
             StateError: the format is another one, a part is missing or unknown, or a part refuses its state.
         """
         if state.get("format") != FORMAT:
             raise StateError(
-                f"the state's format is {state.get('format', 'older than 2')}, this program reads {FORMAT}"
+                f"the state's format is {state['format']}, and this version reads {FORMAT}"
+                if "format" in state
+                else f"the state is of hookline 0.1 (format 1), and this version reads format {FORMAT}; its weights"
+                " load with model.checkpoint_path=FILE"
             )
         given = state["parts"]
+        problems = []
         for name in self.parts:
-            if name not in given:
-                raise StateError(f"{name}: the state has no such part. It has: {', '.join(given)}")
+            if name not in given and name not in self.watchers:
+                problems.append(f"{name}: the state has no such part. It has: {', '.join(given)}")
         for name in given:
-            if name not in self.parts:
-                raise StateError(
-                    f"{name}: the state has this part and the run has not. It has: {', '.join(self.parts)}"
-                )
+            if name not in self.parts and name not in state["watchers"]:
+                known = ", ".join(self.parts)
+                problems.append(f"{name}: the state has this part and the run has not. It has: {known}")
+        if problems and not force:
+            raise StateError(problems[0])
         for name, part in self.parts.items():
-            try:
-                part.load_state_dict(given[name])
-            except (ValueError, RuntimeError, KeyError, TypeError) as error:
-                raise StateError(f"{name}: the state does not fit: {error}") from error
+            if name in given:
+                try:
+                    part.load_state_dict(given[name])
+                except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
+                    problem = f"{name}: the state does not fit: {error}"
+                    if not force:
+                        raise StateError(problem) from error
+                    problems.append(problem)
+        for problem in problems:
+            log.warning("%s (left out, as resume_force=true)", problem)
 
 
 class OptimizerState:

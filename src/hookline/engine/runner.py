@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from hookline.config.checks import check_choice
 from hookline.config.errors import ParameterError
 from hookline.data.batch import Batch
 from hookline.data.loader import Loader
@@ -23,41 +22,26 @@ from hookline.engine.device import Generators
 from hookline.engine.evaluate import evaluate
 from hookline.engine.forward import evaluating
 from hookline.engine.hook import STAGES, Hook, Priority, calls_of, sort_hooks
+from hookline.engine.monitor import is_better, mode_of
 from hookline.engine.run_state import OptimizerState, RunState, Stateful
 from hookline.engine.sums import Sums
 from hookline.engine.update import Outputs, Update
+from hookline.engine.validation import AfterEach, BeforeEach
 from hookline.job import Job
 from hookline.metrics import Metric
-from hookline.metrics.metric import Samples
 from hookline.schedules import Clock, Curve
 
 log = logging.getLogger(__name__)
-
-MODES = ("min", "max")
-
-# Words in the names of numbers that say which way is better.
-LOWER_IS_BETTER = {"loss", "error", "err", "ece", "nll", "mae", "mse"}
-HIGHER_IS_BETTER = {
-    "top",
-    "acc",
-    "accuracy",
-    "f",
-    "f1",
-    "precision",
-    "recall",
-    "auc",
-    "auroc",
-    "ap",
-    "map",
-    "kappa",
-    "mcc",
-}
 
 # Where the loop is: a stage and the hook that is being called in it, or what is done between the stages.
 Place = tuple[str, Hook | None]
 LOOP: Place = ("loop", None)
 DATA: Place = ("data", None)
 UPDATE: Place = ("update", None)
+
+
+class Interrupted(BaseException):
+    """The run was asked to end, by a signal, and did so between two updates or in an evaluation."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +75,9 @@ class Runner:
         seed: of what the model draws itself, such as dropout. Torch's generators are seeded for each update by (seed,
             iteration), Python's and NumPy's for each epoch.
         job: the run directory, and the config that the run was made from.
+        workflow: pairs of `train` or `val` and a number of epochs, gone through again and again: `[("train", 2),
+            ("val", 1)]` makes a pass over the validation set after every second epoch. A `val` epoch calls the val
+            stages alone and changes no weights; it is independent of the evaluation hook.
 
     Attributes:
         clock: the position in the run (`epoch`, `iter`) and its length.
@@ -100,14 +87,17 @@ class Runner:
         waited: seconds that the loop waited for the batch at hand.
         sums: running sums of what training measures.
         numbers: what was given to `log` since the last row of the history.
-        history: the rows of numbers recorded so far, each with `epoch` and `iterations`, which count finished ones.
+        recorded: the numbers that the newest row got last.
+        history: the rows of numbers recorded so far, each with `epoch` and `iterations`, which count finished ones;
+            one row for each number of iterations.
         best: the row of the history that did best by `monitor`, or empty.
         averages: other models that are evaluated beside the run's own, such as averages of its weights, by name.
         first_iter: the iteration that this process began with.
         resumed: whether the run took up an earlier one's state.
         stop_training: whether the run ends after the current iteration; `stop` sets it.
-        status: `running`, and at the end `completed`, `stopped`, `interrupted` or `failed`.
+        status: `running`, and at the end `completed`, `stopped`, `diverged`, `interrupted` or `failed`.
         failure: why it failed; None if it did not.
+        aborted: whether it was told to end at once, without a last checkpoint.
     """
 
     def __init__(
@@ -124,6 +114,7 @@ class Runner:
         mode: str | None = None,
         seed: int = 0,
         job: Job | None = None,
+        workflow: Sequence[tuple[str, int]] = (("train", 1),),
     ) -> None:
         self.update = update
         self.train_loader = train_loader
@@ -134,10 +125,12 @@ class Runner:
         self.monitor_mode = mode_of(monitor, mode)
         self.seed = seed
         self.job = job or Job(Path())
+        self.phases = phases_of(workflow)
 
         self.history: list[dict[str, float]] = []
         self.best: dict[str, float] = {}
         self.numbers: dict[str, float] = {}
+        self.recorded: dict[str, float] = {}
         self.averages: dict[str, nn.Module] = {}
         self.sums = Sums()
         self.generators = Generators(update.device)
@@ -152,13 +145,18 @@ class Runner:
         self.resumed = False
         self.stop_training = False
         self.stop_reason = ""
+        self.stop_status = "stopped"
         self.status = "running"
         self.failure: Failure | None = None
+        self.aborted = False
 
         self.hooks: list[Hook] = []
         self._calls: dict[str, list[tuple[Place, Callable[[Runner], None]]]] = {stage: [] for stage in STAGES}
         self._at: Place = LOOP
         self._whole = True
+        self._before_end: dict[str, Any] | None = None
+        self._rewind_to: Mapping[str, Any] | None = None
+        self._signal: str | None = None
         self.register_hooks(hooks)
 
     @property
@@ -220,27 +218,48 @@ class Runner:
         """Add numbers to the row of the history that this iteration, or this epoch's end, is recorded with."""
         self.numbers.update(numbers)
 
-    def stop(self, reason: str) -> None:
-        """End the run after the current iteration."""
-        self.stop_training, self.stop_reason = True, reason
+    def stop(self, reason: str, status: str = "stopped") -> None:
+        """End the run after the current iteration, with this status: `stopped`, or `diverged`."""
+        self.stop_training, self.stop_reason, self.stop_status = True, reason, status
 
-    def run(self, state: Mapping[str, Any] | None = None) -> None:
+    def interrupt(self, signal: str) -> None:
+        """End the run as soon as its state is whole; called from a signal's handler."""
+        self._signal = signal
+
+    def check_interrupt(self) -> None:
+        """Raise `Interrupted` if the run was asked to end."""
+        if self._signal is not None:
+            raise Interrupted(self._signal)
+
+    def rewind(self, state: Mapping[str, Any]) -> None:
+        """Go on from an earlier state of this run once this iteration is over; called in `between_updates`."""
+        self._rewind_to = state
+
+    def run(self, state: Mapping[str, Any] | None = None, force: bool = False) -> None:
         """Train to the end, from the start or from where an earlier run's state stands.
 
-        However it ends, `after_run` is called on every hook, with `status` set. An error is raised again after that.
+        However it ends, `after_run` is called on every hook, with `status` set. An error is raised again after that,
+        and so is `Interrupted`.
 
         Args:
             state: what `state_dict` gave.
+            force: take up of it what fits, and leave out the rest.
         """
         self.resumed = state is not None
         try:
             self.call("before_run")
             if state is not None:
-                self.load_state_dict(state)
+                self.load_state_dict(state, force)
             self.first_iter = self.clock.iter
-            while not (self.clock.finished or self.stop_training):
-                self.train_epoch()
-            self.status = "stopped" if self.stop_training and not self.clock.finished else "completed"
+            while not self._over():
+                if self.phases[self.clock.phase % len(self.phases)] == "val":
+                    self.val_epoch()
+                else:
+                    self.train_epoch()
+                if self._rewind_to is not None:
+                    earlier, self._rewind_to = self._rewind_to, None
+                    self.load_state_dict(earlier)
+            self.status = self.stop_status if self.stop_training and not self.clock.finished else "completed"
         except BaseException as error:
             self._failed(error)
             self._end()
@@ -248,6 +267,11 @@ class Runner:
         errors = self._end()
         if errors:
             raise errors[0]
+
+    def _over(self) -> bool:
+        """Say whether nothing is left to do."""
+        next_phase = self.phases[self.clock.phase % len(self.phases)]
+        return self.stop_training or (self.clock.finished and next_phase == "train")
 
     def train_epoch(self) -> None:
         """Run what is left of a training epoch, or of the run if that is less."""
@@ -258,6 +282,8 @@ class Runner:
         if start == 0:
             self.generators.seed(seed_of(self.seed, "epoch", clock.epoch))
             self.call("before_train_epoch")
+            if self.numbers:  # of an evaluation before training
+                self._record(clock.epoch)
         before, after = self._calls["before_train_iter"], self._calls["after_train_iter"]
         between = self._calls["between_updates"]
         before_backward = self._before_backward if self._calls["before_backward"] else None
@@ -285,14 +311,33 @@ class Runner:
             self._whole = True
             for self._at, call in between:
                 call(self)
+            self._at = LOOP
+            if self._signal is not None:
+                self.check_interrupt()
+            if self._rewind_to is not None:
+                return
             if clock.iter == clock.max_iters or self.stop_training:
                 break
+        # An epoch's end may take long; broken off, it is done again from here.
+        self._before_end = self.state.state_dict()
         self._whole = False
         self.call("after_train_epoch")
         clock.epoch += 1
-        self._record(clock.epoch)
-        self._whole = True
+        self._end_phase()
+
+    def val_epoch(self) -> None:
+        """Make a pass over the validation set as the workflow's next phase."""
+        self._before_end = self.state.state_dict()
+        self._whole = False
+        self.evaluate()
+        self._end_phase()
+
+    def _end_phase(self) -> None:
+        self.clock.phase += 1
+        self._record(self.clock.epoch)
+        self._whole, self._before_end = True, None
         self.call("between_updates")
+        self.check_interrupt()
 
     def evaluate(self, model: nn.Module | None = None, name: str = "val") -> dict[str, float]:
         """Measure the model, or another in its place, on the whole validation set, and log the numbers.
@@ -312,7 +357,7 @@ class Runner:
         self.generators.seed_torch(seed_of(self.seed, name, self.clock.iter))
         with evaluating(forward.model):
             self.call("before_val_epoch")
-            found = evaluate(forward, _WithStages(self), [*self.metrics, _AfterIter(self)])
+            found = evaluate(forward, BeforeEach(self), [*self.metrics, AfterEach(self)])
             numbers = {f"{name}/{key}": value for key, value in found.items()}
             self.log(numbers)
             self.call("after_val_epoch")
@@ -334,7 +379,8 @@ class Runner:
         parts["loader"] = self.train_loader
         if self.update.has_state:
             parts["update"] = self.update
-        return RunState(parts | {f"hooks.{hook.name}": hook for hook in self.hooks if hook.has_state})
+        hooks = {f"hooks.{hook.name}": hook for hook in self.hooks if hook.has_state}
+        return RunState(parts | hooks, watchers=[name for name, hook in hooks.items() if hook.watches])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the run (see `RunState`).
@@ -346,13 +392,28 @@ class Runner:
             raise RuntimeError("a run's state can be taken only between two updates: in a hook's between_updates")
         return self.state.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def resumable_state(self) -> dict[str, Any] | None:
+        """Return the newest state from which the run can go on, also while an epoch's end is under way.
+
+        None while an update is under way.
+        """
+        return self.state.state_dict() if self._whole else self._before_end
+
+    def load_state_dict(self, state: Mapping[str, Any], force: bool = False) -> None:
         """Take up what `state_dict` gave; `run` does it after `before_run`, which hooks need to have been called for.
+
+        Args:
+            state: what `state_dict` gave.
+            force: leave out what does not fit, and warn of it.
 
         Raises:
             StateError: a part is missing, unknown or does not fit.
         """
-        self.state.load_state_dict(state)
+        epoch = state["parts"]["clock"]["epoch"] if "parts" in state else 0
+        self.state.load_state_dict(state, force)
+        if self.clock.epoch < epoch:  # an epoch that was cut short is open again, and what came after it is not over
+            while self.phases[self.clock.phase % len(self.phases)] != "train":
+                self.clock.phase -= 1
 
     def _before_backward(self, outputs: Outputs, part: Batch) -> None:
         whole, self.batch, self.outputs = self.batch, part, outputs
@@ -362,25 +423,28 @@ class Runner:
         self.batch = whole
 
     def _record(self, epoch: float) -> None:
-        """Append what was logged to the history as one row, and let hooks see it."""
-        row = {"epoch": epoch, "iterations": self.clock.iter, **self.numbers}
-        self.numbers = {}
-        self.history.append(row)
-        self._note_best(row)
+        """Put what was logged into the history's row of this many iterations, and let hooks see it."""
+        self.recorded, self.numbers = self.numbers, {}
+        if not self.history or self.history[-1]["iterations"] != self.clock.iter:
+            self.history.append({"epoch": epoch, "iterations": self.clock.iter})
+        self.history[-1].update(epoch=epoch, **self.recorded)
+        self._note_best(self.history[-1])
         self.call("after_record")
 
     def _note_best(self, row: Mapping[str, float]) -> None:
-        """Make `best` this row if it does better than the best before; a number that is not finite never does."""
+        """Make `best` this row if it does better than the best before, or is a newer form of the best."""
         value = row.get(self.monitor, math.nan)
-        if not math.isfinite(value):
-            return
-        old = self.best.get(self.monitor)
-        if old is None or (value > old if self.monitor_mode == "max" else value < old):
+        same = self.best.get("iterations") == row["iterations"]
+        if same or is_better(value, self.best.get(self.monitor), self.monitor_mode):
             self.best = dict(row)
 
     def _failed(self, error: BaseException) -> None:
         stage, hook = self._at
-        self.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        if isinstance(error, Interrupted | KeyboardInterrupt):
+            self.status, self.stop_reason = "interrupted", str(error) or "SIGINT"
+            self.aborted = isinstance(error, KeyboardInterrupt)
+            return
+        self.status = "failed"
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         self.failure = Failure(reason, stage, hook.name if hook else None)
 
@@ -397,37 +461,6 @@ class Runner:
                 if self.failure is None:
                     self._failed(error)
         return errors
-
-
-class _WithStages:
-    """The validation batches, with the stage before each."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
-        assert self.runner.val_loader is not None
-        for batch in self.runner.val_loader.batches(epoch):
-            self.runner.batch = batch
-            self.runner.call("before_val_iter")
-            yield self.runner.batch
-
-
-class _AfterIter:
-    """The stage after each validation batch, as the last of its metrics."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
-
-    def reset(self) -> None:
-        pass
-
-    def update(self, outputs: Mapping[str, torch.Tensor], batch: Samples) -> None:
-        self.runner.outputs = dict(outputs)
-        self.runner.call("after_val_iter")
-
-    def compute(self) -> dict[str, float]:
-        return {}
 
 
 class _History:
@@ -449,23 +482,28 @@ class _History:
             runner._note_best(row)
 
 
+def phases_of(workflow: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the phases of a workflow one by one: `[("train", 2), ("val", 1)]` is train, train, val.
+
+    Raises:
+        ParameterError: it is no list of pairs of `train` or `val` and a number above 0, or never trains.
+    """
+    expected = "a list of pairs such as [[train, 2], [val, 1]] of train or val and a number above 0, with a train"
+    phases: list[str] = []
+    if not isinstance(workflow, Sequence) or isinstance(workflow, str):
+        raise ParameterError("workflow", workflow, expected)
+    for pair in workflow:
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise ParameterError("workflow", workflow, expected)
+        mode, epochs = pair
+        if mode not in ("train", "val") or type(epochs) is not int or epochs < 1:
+            raise ParameterError("workflow", workflow, expected)
+        phases += [mode] * epochs
+    if "train" not in phases:
+        raise ParameterError("workflow", workflow, expected)
+    return phases
+
+
 def _name_of(kind: type) -> str:
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", kind.__name__.removesuffix("Hook"))
     return "_".join(words).lower() or "hook"
-
-
-def mode_of(monitor: str, mode: str | None = None) -> str:
-    """Return `min` or `max`: the mode given, or what the monitored number's name says.
-
-    Raises:
-        ParameterError: neither says it.
-    """
-    if mode is not None:
-        check_choice("mode", mode, MODES)
-        return mode
-    words = set(re.split(r"[\W_]+|(?<=[a-z])(?=\d)", monitor.rpartition("/")[2].lower()))
-    if words & LOWER_IS_BETTER:
-        return "min"
-    if words & HIGHER_IS_BETTER:
-        return "max"
-    raise ParameterError("mode", None, f"min or max: the name {monitor} does not say which way is better")

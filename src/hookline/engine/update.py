@@ -52,6 +52,8 @@ class Update:
             batch's, but for what a model computes over a batch (batch norm sees the parts) or draws (dropout draws for
             each part).
         log_grad_norm: give the gradients' norm without clipping too.
+        skip_nonfinite: leave out an update whose gradients are not finite, as fp16 always does. Optimizers without a
+            fused kernel wait for the device to see it.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Update:
         grad_clip: Mapping[str, float | None] | None = None,
         micro_batches: int = 1,
         log_grad_norm: bool = False,
+        skip_nonfinite: bool = False,
     ) -> None:
         check_number("micro_batches", micro_batches, gt=0, integer=True)
         check_bool("log_grad_norm", log_grad_norm)
@@ -75,10 +78,14 @@ class Update:
         self.freeze = freeze
         self.norm_type, self.clip = _parse_clip(grad_clip or {})
         self.micro_batches = micro_batches
-        fp16 = PRECISIONS[forward.precision] is torch.float16
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
-        # Under fp16 the norm also tells, without waiting for the device, whether the step is skipped.
-        self.measures = log_grad_norm or self.clip is not None or fp16
+        check_bool("skip_nonfinite", skip_nonfinite)
+        self._fp16 = PRECISIONS[forward.precision] is torch.float16
+        # A scaler is what skips steps; without fp16 its scale stays 1.
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, init_scale=2.0**16 if self._fp16 else 1.0, enabled=self._fp16 or skip_nonfinite
+        )
+        # The norm also tells, without waiting for the device, whether the step is skipped.
+        self.measures = log_grad_norm or self.clip is not None or self.scaler.is_enabled()
         self._clear_gradients = clearing(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,7 +131,7 @@ class Update:
                 outputs["skipped"] = outputs["grad_norm"].isfinite().logical_not()
         if self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
-            self.scaler.update()
+            self.scaler.update(None if self._fp16 else 1.0)
         else:
             self.optimizer.step()
         return outputs

@@ -1,36 +1,181 @@
-"""The newest state of a run and its best one, on disk."""
+"""The run's states on disk."""
 
 from __future__ import annotations
 
-from hookline.checkpoint import save
-from hookline.config.checks import check_bool
+import logging
+import shutil
+from time import monotonic, perf_counter
+from typing import Any
+
+import torch
+
+from hookline.checkpoint import CheckpointFolder, Writer
+from hookline.config.checks import check_bool, check_number
+from hookline.config.errors import ConfigError
 from hookline.engine import Hook, Priority, Runner
+from hookline.loggers.console import log_file_lengths
+from hookline.schedules import Clock
+
+log = logging.getLogger(__name__)
+
+# Seconds after a failed write until the next try, with the state of that time.
+TRY_AGAIN = 5.0
 
 
 class CheckpointHook(Hook):
-    """After each epoch write `checkpoints/last.pt`, and `best.pt` if the epoch's row is the best so far.
+    """Write the run's state into `checkpoints/iter_<finished iterations>.pt`.
 
-    A checkpoint holds the run's state (`Runner.state_dict()`), its config as YAML text and the torch version. It opens
-    with `torch.load(path, weights_only=True)`.
+    `last.pt` and `best.pt` there are links to the newest and to the best. A checkpoint holds the run's state
+    (`Runner.state_dict`), its config as YAML text, the lengths of its log files, and versions. It opens with
+    `torch.load(path, weights_only=True)`. The loop waits for a copy of the state in memory; a thread writes it, one at
+    a time. A write that fails is tried again, then reported, and training goes on; the next one is tried soon after.
+
+    A run that ends early, by a signal or an error, leaves a checkpoint of where it was if an update was not under way.
 
     Args:
-        last: write `last.pt`.
-        best: write `best.pt`.
+        interval: epochs between checkpoints; 0 for none at an interval.
+        by_epoch: `interval` counts epochs, else iterations.
+        every_seconds: write one too when the last one is so long ago.
+        max_keep_ckpts: how many of the newest are kept; -1 for all.
+        save_optimizer: include the optimizer's state. Without it the file is smaller, and no run can go on from it.
+        save_last: write one at the end of the run, whatever the interval.
+        save_best: write one whenever the newest row of the history is the best.
     """
 
     priority = Priority.LOWEST
 
-    def __init__(self, last: bool = True, best: bool = True) -> None:
-        check_bool("last", last)
-        check_bool("best", best)
-        self.last = last
-        self.best = best
+    def __init__(
+        self,
+        interval: int = 1,
+        by_epoch: bool = True,
+        every_seconds: float | None = None,
+        max_keep_ckpts: int = 1,
+        save_optimizer: bool = True,
+        save_last: bool = True,
+        save_best: bool = True,
+    ) -> None:
+        check_number("interval", interval, ge=0, integer=True)
+        if every_seconds is not None:
+            check_number("every_seconds", every_seconds, gt=0)
+        if max_keep_ckpts != -1:
+            check_number("max_keep_ckpts", max_keep_ckpts, gt=0, integer=True)
+        for name, value in (
+            ("by_epoch", by_epoch),
+            ("save_optimizer", save_optimizer),
+            ("save_last", save_last),
+            ("save_best", save_best),
+        ):
+            check_bool(name, value)
+        self.interval = interval
+        self.by_epoch = by_epoch
+        self.every_seconds = every_seconds
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_optimizer = save_optimizer
+        self.save_last = save_last
+        self.save_best = save_best
+        self._writer = Writer()
+        self._retry_at: float | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        self._folder = CheckpointFolder(runner.work_dir / "checkpoints")
+        self._folder.sweep()
+        self._saved_at = perf_counter()
+        # Of which moment the newest checkpoint is: finished iterations, and finished phases of the workflow.
+        self._saved: tuple[int, int] | None = None
+        self._new_best = False
+        self._check_space(runner)
+
+    def after_record(self, runner: Runner) -> None:
+        is_best = runner.monitor in runner.recorded and runner.best.get("iterations") == runner.clock.iter
+        self._new_best = self.save_best and is_best
 
     def between_updates(self, runner: Runner) -> None:
-        if runner.clock.position > 0:  # the epoch has not ended
+        if self._due(runner.clock):
+            self._submit(runner, runner.state_dict())
+        if self._retry_at is not None or not self._writer.busy:
+            self._report()
+
+    def after_run(self, runner: Runner) -> None:
+        if runner.aborted:
             return
-        wanted = ["last.pt"] if self.last else []
-        if self.best and runner.best.get("iterations") == runner.clock.iter:
-            wanted.append("best.pt")
-        for name in wanted:
-            save(runner.work_dir / "checkpoints" / name, runner.state_dict(), config=runner.job.config)
+        early = runner.status in ("interrupted", "failed")
+        state = runner.resumable_state() if early or self.save_last else None
+        if state is not None and runner.clock.iter > 0 and self._moment(state) != self._saved:
+            self._submit(runner, state)
+        self._writer.join()
+        self._report()
+
+    def _due(self, clock: Clock) -> bool:
+        if self._new_best or (self._retry_at is not None and monotonic() >= self._retry_at):
+            return True
+        if self.every_seconds is not None and perf_counter() - self._saved_at >= self.every_seconds:
+            return True
+        if not self.interval:
+            return False
+        if self.by_epoch:
+            return clock.position <= 0 and clock.epoch % self.interval == 0
+        return clock.position > 0 and clock.iter % self.interval == 0
+
+    def _submit(self, runner: Runner, state: dict[str, Any]) -> None:
+        self._saved_at, self._saved = perf_counter(), self._moment(state)
+        self._retry_at, self._new_best = None, False
+        iterations = self._saved[0]
+        parts = dict(state["parts"])
+        if not self.save_optimizer:
+            del parts["optimizer"]
+        content = {
+            **state,
+            "parts": parts,
+            "config": runner.job.config,
+            "logs": log_file_lengths(runner.work_dir),
+            "torch": str(torch.__version__),
+        }
+        path = self._folder.path(iterations)
+        best = self.save_best and runner.best.get("iterations") == iterations
+
+        def then() -> None:
+            self._folder.link("last.pt", path)
+            if best:
+                self._folder.link("best.pt", path)
+            self._folder.prune(self.max_keep_ckpts)
+
+        self._writer.submit(path, content, then)
+
+    @staticmethod
+    def _moment(state: dict[str, Any]) -> tuple[int, int]:
+        clock = state["parts"]["clock"]
+        return clock["iter"], clock["phase"]
+
+    def _report(self) -> None:
+        error = self._writer.take_error()
+        if error is not None:
+            free = shutil.disk_usage(self._folder.folder).free
+            log.warning(
+                "the checkpoint could not be written, training goes on (%s: %s; %.1f MB free in %s)",
+                type(error).__name__,
+                str(error).splitlines()[0] if str(error) else "",
+                free / 1e6,
+                self._folder.folder,
+            )
+            log.debug("checkpoint", exc_info=error)
+            self._retry_at = monotonic() + TRY_AGAIN
+
+    def _check_space(self, runner: Runner) -> None:
+        """Raise `ConfigError` where the disk has no room for a checkpoint; warn where it has none for all of them."""
+        weights = sum(t.numel() * t.element_size() for t in runner.model.state_dict().values())
+        one = weights * (3 if self.save_optimizer else 1)  # Adam keeps two numbers for each weight
+        runner.work_dir.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(runner.work_dir).free
+        if free < one:
+            raise ConfigError(
+                f"checkpoint: a checkpoint takes up to {one / 1e6:.1f} MB, and the disk of {runner.work_dir} has"
+                f" {free / 1e6:.1f} MB free; make room, choose another folder (hydra.run.dir=...), or checkpoint=none"
+            )
+        kept = max(1, self.max_keep_ckpts) + 2  # the best, and the one that is being written
+        if free < kept * one:
+            log.warning(
+                "the disk has %.1f MB free, and up to %d checkpoints of up to %.1f MB will lie there",
+                free / 1e6,
+                kept,
+                one / 1e6,
+            )

@@ -44,6 +44,7 @@ class LogHook(Hook):
 
     name = "logger"
     priority = Priority.VERY_LOW
+    watches = True
 
     def __init__(self, sinks: Mapping[str, Sink], interval: int = 10) -> None:
         check_number("interval", interval, gt=0, integer=True)
@@ -54,7 +55,7 @@ class LogHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self._window = Window(runner.sums)
-        self._history = runner.history
+        self._runner = runner
         self._opened = True
         self._each(lambda sink: sink.open(runner.job, runner.resumed))
         self._write_status(runner)
@@ -67,7 +68,8 @@ class LogHook(Hook):
                 self._write_status(runner)
 
     def after_record(self, runner: Runner) -> None:
-        self._each(lambda sink: sink.write_row(runner.history, runner.clock.iter - 1))
+        step = max(0, runner.clock.iter - 1)
+        self._each(lambda sink: sink.write_row(runner.recorded, step, runner.history))
 
     def after_run(self, runner: Runner) -> None:
         if self._opened:
@@ -91,23 +93,24 @@ class LogHook(Hook):
         window.advance()
         return numbers
 
-    def _each(self, act: Callable[[Sink], None]) -> None:
+    def _each(self, act: Callable[[Sink], Any]) -> dict[str, Any]:
+        """Return what `act` gives for every sink, by name; what a sink raises is said once."""
+        found = {}
         for name, sink in self.sinks.items():
             try:
-                act(sink)
+                found[name] = act(sink)
             except Exception as error:  # a place for numbers must not end the training that makes them
                 if name not in self._told:
                     self._told.add(name)
                     log.warning("logger.%s failed, training goes on: %s: %s", name, type(error).__name__, error)
                     log.debug("logger.%s", name, exc_info=True)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "window": self._window.state_dict(),
-            "sinks": {name: sink.state_dict() for name, sink in self.sinks.items()},
-        }
+        return {"window": self._window.state_dict(), "sinks": self._each(lambda sink: sink.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._window.load_state_dict(state["window"])
         names = {id(sink): name for name, sink in self.sinks.items()}
-        self._each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), self._history))
+        step, history = self._runner.clock.iter, self._runner.history
+        self._each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), step, history))

@@ -56,6 +56,7 @@ class LRCurveHook(Hook):
     """Keep every iteration's learning rate and momentum, and draw them into `lr_curve.png` at the end."""
 
     priority = Priority.VERY_LOW
+    watches = True
 
     def __init__(self) -> None:
         self._lr: dict[str, Trace] = {}

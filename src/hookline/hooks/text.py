@@ -41,6 +41,7 @@ class TextHook(Hook):
     """
 
     priority = Priority.VERY_LOW
+    watches = True
 
     def __init__(self, interval: int = 100, refresh: float = 0.2) -> None:
         check_number("interval", interval, gt=0, integer=True)
@@ -66,10 +67,11 @@ class TextHook(Hook):
             self._show(runner, done)
 
     def after_record(self, runner: Runner) -> None:
-        row = runner.history[-1]
-        shown = [text.format(row[name]) for name, text in EPOCH_LINE.items() if name in row]
+        row, new = runner.history[-1], runner.recorded
+        shown = [text.format(new[name]) for name, text in EPOCH_LINE.items() if name in new]
         line = "  ".join([f"epoch {row['epoch']:g}/{runner.clock.max_epochs}", *shown])
-        log.info(f"{line}  (best)" if runner.best.get("iterations") == row["iterations"] else line)
+        is_best = runner.monitor in new and runner.best.get("iterations") == row["iterations"]
+        log.info(f"{line}  (best)" if is_best else line)
 
     def after_run(self, runner: Runner) -> None:
         if self._bar is not None:

@@ -16,10 +16,10 @@ class TrainMetricsHook(Hook):
     """Sum up what each update gives, and how long it takes; log an epoch's numbers at its end.
 
     `train/loss` and every other scalar of the update's outputs (`train/grad_norm`, ...) is a mean weighted by batch
-    size, `train/skipped` the number of skipped steps. `time/iter` runs from the end of one iteration to the end of the
-    next, `time/data` is how long the loop waited for the batch, both in seconds. On a GPU they are what Python sees,
-    and true over many iterations, when the device's queue is full. `lr` is the largest learning rate of the parameter
-    groups in the epoch's last iteration.
+    size, to which updates that were skipped add nothing; `train/skipped` is their number. `time/iter` runs from the end
+    of one iteration to the end of the next, `time/data` is how long the loop waited for the batch, both in seconds. On
+    a GPU they are what Python sees, and true over many iterations, when the device's queue is full. `lr` is the largest
+    learning rate of the parameter groups in the epoch's last iteration.
     """
 
     priority = Priority.NORMAL
@@ -34,25 +34,27 @@ class TrainMetricsHook(Hook):
 
     def after_train_iter(self, runner: Runner) -> None:
         sums, outputs, count = runner.sums, runner.outputs, runner.batch.targets.shape[0]
-        sums.add("train/loss", outputs["loss"], count)
-        if len(outputs) > 2:  # more than loss and logits
-            self._add_others(runner, count)
+        if len(outputs) == 2:  # loss and logits
+            sums.add("train/loss", outputs["loss"], count)
+        else:
+            self._add_all(runner, count)
         last, self._last = self._last, perf_counter()
         self._data_time.sum += runner.waited
         self._data_time.count += 1
         self._iter_time.sum += self._last - last
         self._iter_time.count += 1
 
-    def _add_others(self, runner: Runner, count: int) -> None:
+    @staticmethod
+    def _add_all(runner: Runner, count: int) -> None:
         skipped = runner.outputs.get("skipped")
         for name, value in runner.outputs.items():
             if name == "skipped":
                 runner.sums.tally("train/skipped", value)
-            elif name == "grad_norm" and skipped is not None:
-                # A step that was skipped has no norm: it counts for nothing.
+            elif name != "logits" and skipped is not None:
+                # Nothing counts of an update that was skipped: its gradients, and perhaps its loss, are no numbers.
                 taken = skipped.logical_not()
-                runner.sums.add("train/grad_norm", value.where(taken, 0.0), taken.float() * count)
-            elif name not in ("loss", "logits"):
+                runner.sums.add(f"train/{name}", value.where(taken, 0.0), taken.float() * count)
+            elif name != "logits":
                 runner.sums.add(f"train/{name}", value, count)
 
     def after_train_epoch(self, runner: Runner) -> None:

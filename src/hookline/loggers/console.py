@@ -20,6 +20,17 @@ class ConsoleHandler(logging.Handler):
             self.handleError(record)
 
 
+def log_file_lengths(folder: Path) -> dict[str, int]:
+    """Return the lengths in bytes of the log files that are being written in a folder, by name."""
+    lengths = {}
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(folder.resolve()):
+            handler.flush()
+            path = Path(handler.baseFilename)
+            lengths[str(path.relative_to(folder.resolve()))] = path.stat().st_size
+    return lengths
+
+
 def shows_bar() -> bool:
     """Say whether a progress bar can be shown: stderr, where it goes, is a terminal."""
     return sys.stderr.isatty()

@@ -17,15 +17,16 @@ import struct
 import time
 import weakref
 from collections.abc import Mapping
-from itertools import count
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import google_crc32c
-from tensorboard.compat.proto.event_pb2 import Event, SourceMetadata
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog, SourceMetadata
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-_number = count()
+PREFIX = "events.out.tfevents."
+
+Scalars = Mapping[str, float]
 
 
 def checksum(content: bytes) -> int:
@@ -45,65 +46,110 @@ def record(content: bytes) -> bytes:
     )
 
 
-def _write_out(file: BinaryIO, events: list[tuple[float, int, Mapping[str, float]]]) -> None:
-    """Write the events, each its time, step and scalars, and empty the list."""
-    tags: tuple[str, ...] = ()
-    event = Event()
-    for event_time, step, scalars in events:
-        if tuple(scalars) != tags:
-            tags = tuple(scalars)
-            event = Event(summary=Summary(value=[Summary.Value(tag=tag) for tag in tags]))
-        # The same event is filled anew: making one costs ten times as much.
-        event.wall_time = event_time
-        event.step = step
-        for place, value in zip(event.summary.value, scalars.values(), strict=True):
-            place.simple_value = value
-        file.write(record(event.SerializeToString()))
-    events.clear()
-    file.flush()
-
-
-def _finish(file: BinaryIO, events: list[tuple[float, int, Mapping[str, float]]]) -> None:
-    _write_out(file, events)
-    file.close()
+def event_files(folder: Path) -> list[Path]:
+    """Return a folder's event files in the order in which TensorBoard reads them."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_file())
 
 
 class EventFile:
-    """A new event file in a folder.
+    """A new event file in a folder, which TensorBoard reads after those that are there.
 
     Events are kept until the next flush: many in a row take a quarter of the time that each takes by itself between
     two updates. A file that nobody closed is completed when its object is collected, or when Python ends.
 
     Args:
         folder: is made if it does not exist.
+        first_step: the run goes on from this step: TensorBoard forgets what earlier files hold from it on.
         flush_seconds: what is written reaches the disk with the first event that comes so long after the last flush.
     """
 
-    def __init__(self, folder: Path, *, flush_seconds: float = 2.0) -> None:
+    def __init__(self, folder: Path, *, first_step: int = 0, flush_seconds: float = 2.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        # The form of the name is TensorBoard's: the start time sorts a run's files, the rest tells them apart.
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_number)}"
-        self._file = (folder / name).open("xb")
-        self._events: list[tuple[float, int, Mapping[str, float]]] = []
-        self._finish = weakref.finalize(self, _finish, self._file, self._events)
+        self.path = folder / _new_name(folder)
         self._flush_seconds = flush_seconds
+        self._events = _Events(self.path.open("xb", buffering=0))
+        self._complete = weakref.finalize(self, self._events.close)
         metadata = SourceMetadata(writer="hookline.loggers.event_file")
-        first = Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=metadata)
-        self._file.write(record(first.SerializeToString()))
+        self._events.put(Event(wall_time=time.time(), file_version="brain.Event:2", source_metadata=metadata))
+        start = SessionLog(status=SessionLog.START)
+        self._events.put(Event(wall_time=time.time(), step=first_step, session_log=start))
         self.flush()
 
-    def write(self, scalars: Mapping[str, float], step: int) -> None:
+    def write(self, scalars: Scalars, step: int) -> None:
         """Add one event with all these scalars, which must not change afterwards."""
         now = time.time()
-        self._events.append((now, step, scalars))
+        self._events.scalars.append((now, step, scalars))
         if now >= self._next_flush:
             self.flush()
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
-        _write_out(self._file, self._events)
         self._next_flush = time.time() + self._flush_seconds
+        self._events.flush()
+
+    def sync(self) -> int:
+        """Write everything to the disk, and return the file's length in bytes."""
+        if self._complete.alive:
+            self.flush()
+            os.fsync(self._events.file.fileno())
+        return self._events.length
 
     def close(self) -> None:
         """Flush and close; nothing can be written after it."""
-        self._finish()
+        self._complete()
+
+
+class _Events:
+    """The events of a file that are not written yet, and the file."""
+
+    def __init__(self, file: FileIO) -> None:
+        self.file = file
+        self.length = 0
+        self.scalars: list[tuple[float, int, Scalars]] = []
+
+    def put(self, event: Event) -> None:
+        """Write an event at once."""
+        self._append(record(event.SerializeToString()))
+
+    def flush(self) -> None:
+        """Write the scalars; where that fails, the file is as it was and the next flush tries again."""
+        tags: tuple[str, ...] = ()
+        event = Event()
+        records = []
+        for event_time, step, scalars in self.scalars:
+            if tuple(scalars) != tags:
+                tags = tuple(scalars)
+                event = Event(summary=Summary(value=[Summary.Value(tag=tag) for tag in tags]))
+            # The same event is filled anew: making one costs ten times as much.
+            event.wall_time = event_time
+            event.step = step
+            for place, value in zip(event.summary.value, scalars.values(), strict=True):
+                place.simple_value = value
+            records.append(record(event.SerializeToString()))
+        self._append(b"".join(records))
+        self.scalars.clear()
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            self.file.close()
+
+    def _append(self, content: bytes) -> None:
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError:  # such as a full disk: half a record would make all that follow unreadable
+            self.file.truncate(self.length)
+            self.file.seek(self.length)
+            raise
+        self.length += len(content)
+
+
+def _new_name(folder: Path) -> str:
+    # The form of the name is TensorBoard's. It reads a run's files in the order of their names, which begin with a time
+    # in seconds; one that is made in the same second as another, or after the clock was set back, must come last too.
+    numbers = [path.name.removeprefix(PREFIX).partition(".")[0] for path in event_files(folder)]
+    number = max([int(time.time()), *(int(text) + 1 for text in numbers if text.isdigit())])
+    return f"{PREFIX}{number:010d}.{socket.gethostname()}.{os.getpid()}.0"

@@ -35,10 +35,10 @@ class MetricsCSVSink(Sink):
     def open(self, job: Job, resumed: bool) -> None:
         self._path: Path = job.directory / "metrics.csv"
 
-    def resume(self, state: Mapping[str, Any], history: Sequence[Row]) -> None:
+    def resume(self, state: Mapping[str, Any], step: int, history: Sequence[Row]) -> None:
         self._write(history)
 
-    def write_row(self, history: Sequence[Row], step: int) -> None:
+    def write_row(self, numbers: Row, step: int, history: Sequence[Row]) -> None:
         self._write(history)
 
     def _write(self, history: Sequence[Row]) -> None:

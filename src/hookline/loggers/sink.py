@@ -32,8 +32,14 @@ class Sink:
     def write(self, numbers: Row, step: int) -> None:
         """Take a sample: numbers by tag, at an iteration counted from 0."""
 
-    def write_row(self, history: Sequence[Row], step: int) -> None:
-        """Take the newest row of the history; `step` is the last finished iteration, counted from 0."""
+    def write_row(self, numbers: Row, step: int, history: Sequence[Row]) -> None:
+        """Take what was recorded.
+
+        Args:
+            numbers: what the newest row of the history got, such as an epoch's numbers, or an evaluation's.
+            step: the last finished iteration, counted from 0.
+            history: all rows.
+        """
 
     def picture(self, name: str, path: Path, step: int) -> None:
         """Take a picture that lies in a file."""
@@ -48,10 +54,11 @@ class Sink:
         """Return what a checkpoint must hold of this sink."""
         return {}
 
-    def resume(self, state: Mapping[str, Any], history: Sequence[Row]) -> None:
-        """Go on where `state_dict` gave this state; called after `open`.
+    def resume(self, state: Mapping[str, Any], step: int, history: Sequence[Row]) -> None:
+        """Go on where `state_dict` gave this state; called after `open`, or in mid-run where the run goes back.
 
         Args:
-            state: what `state_dict` gave.
+            state: what `state_dict` gave; empty if it was not there.
+            step: the first iteration that comes, counted from 0.
             history: the rows that were recorded by then: what the sink has beyond them is to go.
         """

@@ -22,6 +22,7 @@ class Clock:
         iters_per_epoch: iterations in a whole epoch.
         epoch: the epoch being trained, which is also the number of epochs that have ended.
         iter: the iteration being trained, counted from the start of the run.
+        phase: how many phases of the run's workflow are over.
         history: the rows of numbers recorded so far (see `hookline.engine.Runner`), for a schedule that follows a
             metric.
     """
@@ -32,6 +33,7 @@ class Clock:
     epoch: int = 0
     iter: int = 0
     history: History = ()
+    phase: int = 0
 
     @classmethod
     def for_run(cls, iters_per_epoch: int, *, max_epochs: int | None = None, max_iters: int | None = None) -> Clock:
@@ -71,6 +73,7 @@ class Clock:
         return {
             "epoch": self.epoch,
             "iter": self.iter,
+            "phase": self.phase,
             "iters_per_epoch": self.iters_per_epoch,
             "max_epochs": self.max_epochs,
             "max_iters": self.max_iters,
@@ -91,6 +94,7 @@ class Clock:
             )
         if state["iter"] > self.max_iters:
             raise ValueError(f"{state['iter']} iterations are done, and this run has only {self.max_iters}")
-        self.epoch, self.iter = state["epoch"], state["iter"]
-        if self.iter < self.max_iters:
-            self.epoch = min(self.epoch, self.iter // self.iters_per_epoch)
+        self.epoch, self.iter, self.phase = state["epoch"], state["iter"], state["phase"]
+        if self.position < 0 and self.iter < self.max_iters:
+            self.epoch -= 1
+            self.phase -= 1

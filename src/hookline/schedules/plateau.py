@@ -58,13 +58,15 @@ class Plateau(Curve):
         self.cooldown = cooldown
         self.min_value = min_value
         # The newest history that was counted and what it gave: most iterations ask about the one before's.
-        self._counted: tuple[History, int, int] = ((), 0, 0)
+        self._counted: tuple[History, tuple[int, int], int] = ((), (0, 0), 0)
 
     def __call__(self, base_value: float, clock: Clock) -> float:
-        history, length, reductions = self._counted
-        if history is not clock.history or length != len(clock.history):
+        history, size, reductions = self._counted
+        # Rows are appended, and the last one may get more numbers.
+        now = (len(clock.history), len(clock.history[-1])) if clock.history else (0, 0)
+        if history is not clock.history or size != now:
             reductions = self.reductions(clock.history)
-            self._counted = clock.history, len(clock.history), reductions
+            self._counted = clock.history, now, reductions
         return max(base_value * self.factor**reductions, min(self.min_value, base_value))
 
     def reductions(self, history: History) -> int:

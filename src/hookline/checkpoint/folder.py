@@ -1,0 +1,85 @@
+"""The checkpoints of a run: which there are, which is newest, which go."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hookline.checkpoint.files import CheckpointError, read
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"iter_(\d+)\.pt")
+
+
+class CheckpointFolder:
+    """The folder `checkpoints` of a run directory.
+
+    It holds `iter_<finished iterations>.pt`, and two links: `last.pt` to the newest of them and `best.pt` to the best,
+    which outlives the file that it was made from.
+
+    Args:
+        folder: is made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, iterations: int) -> Path:
+        """Return where the checkpoint after so many iterations lies."""
+        return self.folder / f"iter_{iterations:08d}.pt"
+
+    def all(self) -> list[Path]:
+        """Return the checkpoints, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        named = [(int(match[1]), path) for path in self.folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+        return [path for _, path in sorted(named, reverse=True)]
+
+    def newest(self) -> tuple[Path, dict[str, Any]] | None:
+        """Return the newest good checkpoint and what it holds; a damaged one is named and passed over.
+
+        None if there is none at all.
+
+        Raises:
+            CheckpointError: there are checkpoints, and all of them are damaged.
+        """
+        candidates = self.all()
+        candidates += [p for name in ("last.pt", "best.pt") if (p := self.folder / name).is_file()]
+        problems = []
+        for path in candidates:
+            try:
+                return path, read(path)
+            except CheckpointError as error:
+                problems.append(str(error))
+                log.warning("%s; taking the next newest", error)
+        if problems:
+            raise CheckpointError(f"{self.folder}: holds no checkpoint that can be read ({problems[0]})")
+        return None
+
+    def link(self, name: str, path: Path) -> None:
+        """Make `name` a link to a checkpoint, in one step; a copy where the file system has no links."""
+        beside = self.folder / f".{name}.{os.getpid()}"
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(path, beside)
+        except OSError:
+            shutil.copyfile(path, beside)
+        os.replace(beside, self.folder / name)
+        beside.unlink(missing_ok=True)  # renaming one link to a file over another leaves both
+
+    def prune(self, keep: int) -> None:
+        """Remove all but the newest `keep` checkpoints; -1 keeps all."""
+        if keep >= 0:
+            for path in self.all()[max(1, keep) :]:
+                path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what an interrupted write left."""
+        if self.folder.is_dir():
+            for path in self.folder.glob(".*.pt.*"):
+                path.unlink(missing_ok=True)

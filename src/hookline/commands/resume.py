@@ -1,0 +1,157 @@
+"""Going on with a run: which, from where, and what may differ."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from hookline.config.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Keys that may change in mid-run, with all that is below them: how long, on what, what is logged and kept.
+MAY_CHANGE = (
+    *("resume", "resume_force", "logger", "checkpoint", "evaluation.interval", "evaluation.start", "hooks.text"),
+    *("hooks.lr_curve", "runner.max_epochs", "runner.max_iters", "runner.device", "runner.threads"),
+    *("data.root", "data.download", "data.workers", "data.cache", "data.cache_dir"),
+)
+
+# Keys that may not: with another value it would be another run.
+MUST_STAY = ("seed", "model", "optimizer._target_", "data._target_", "data.batch_size", "freeze", "param_groups")
+
+# These say where the first weights come from: the state has its own.
+STARTS = ("model.pretrained", "model.checkpoint_path", "model.weights")
+
+
+def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
+    """Return the command line of a run that goes on: the overrides that it was started with, then those given now.
+
+    Without `resume=RUN_DIR` or `resume=FILE` the arguments are returned as they are.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    given = _value_of("resume", arguments)
+    if given in (None, "auto", "null", ""):
+        return list(arguments)
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise ConfigError(f"resume={given}: cannot be combined with --multirun; start the sweep again instead")
+    run_dir = run_directory(Path(str(given)).expanduser())
+    stored = run_dir / ".hydra" / "overrides.yaml"
+    try:
+        overrides = yaml.safe_load(stored.read_text()) or []
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"resume={given}: {stored} cannot be read: {error}") from error
+    now = {_key(argument) for argument in arguments} | {"resume", "resume_force"}
+    kept = [override for override in overrides if _key(override) not in now]
+    return [*kept, *arguments, f"hydra.run.dir={_quoted(run_dir)}"]
+
+
+def run_directory(path: Path) -> Path:
+    """Return the run directory that a path means: itself, or that of a checkpoint file in it."""
+    if path.is_dir():
+        found = path.parent if path.name == "checkpoints" else path
+    elif path.is_file():
+        found = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    else:
+        raise ConfigError(f"resume={path}: there is no such run directory or checkpoint")
+    if not (found / ".hydra" / "overrides.yaml").is_file():
+        raise ConfigError(f"resume={path}: {found} is no run directory: it has no .hydra/overrides.yaml")
+    return found.resolve()
+
+
+def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
+    """Return the content of the checkpoint that the run goes on from, None for a run from the start.
+
+    Raises:
+        ConfigError: there is none where one was asked for, or it cannot be read.
+    """
+    from hookline.checkpoint import CheckpointError, CheckpointFolder, read
+
+    wanted = cfg.get("resume")
+    if wanted is None:
+        return None
+    path = Path(str(wanted)).expanduser()
+    try:
+        if wanted != "auto" and path.is_file():
+            return read(path)
+        found = CheckpointFolder(directory / "checkpoints").newest()
+    except CheckpointError as error:
+        raise ConfigError(f"resume={wanted}: {error}") from error
+    if found is None:
+        if wanted == "auto":
+            return None
+        raise ConfigError(f"resume={wanted}: {directory / 'checkpoints'} holds no checkpoint")
+    return found[1]
+
+
+def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
+    """Return what differs from the config that the run was started with, a line each.
+
+    Args:
+        cfg: the config now.
+        stored: the config then, as YAML.
+        force: allow what would be another run.
+
+    Raises:
+        ConfigError: something differs that makes another run.
+    """
+    then = dict(_flat(yaml.safe_load(stored) or {}))
+    now = dict(_flat(OmegaConf.to_container(cfg, resolve=True)))
+    lines = []
+    for key in sorted(then.keys() | now.keys()):
+        old, new = then.get(key), now.get(key)
+        if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force")):
+            continue
+        change = f"{key}: {_shown(old)} -> {_shown(new)}"
+        if _below(key, MUST_STAY) and not force:
+            raise ConfigError(
+                f"{key}={_shown(new)}: cannot change in mid-run, it was {_shown(old)}; start a new run, or give"
+                " resume_force=true"
+            )
+        lines.append(change if _below(key, MAY_CHANGE) else f"{change} (the run goes on differently from here)")
+    return lines
+
+
+def cut_logs(directory: Path, lengths: Mapping[str, int]) -> None:
+    """Cut the run's log files back to the lengths that they had at the checkpoint."""
+    for name, length in lengths.items():
+        path = directory / name
+        if path.is_file() and path.stat().st_size > length:
+            os.truncate(path, length)
+
+
+def _value_of(key: str, arguments: Sequence[str]) -> str | None:
+    values = [argument.partition("=")[2] for argument in arguments if _key(argument) == key and "=" in argument]
+    return values[-1].strip("'\"") if values else None
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping) and node:
+        for name, child in node.items():
+            yield from _flat(child, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, node
+
+
+def _below(key: str, prefixes: Sequence[str]) -> bool:
+    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
