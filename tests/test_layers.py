@@ -32,6 +32,7 @@ LAYERS = (
     "schedules",
     "config",
 )
+# Its `__init__.py` is below all of them: it imports nothing.
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
@@ -39,11 +40,14 @@ def imports_of(path: Path) -> list[tuple[int, list[str]]]:
     """Return every import of hookline in a file, type-only ones and those inside functions too: line, dotted parts."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+            assert "hookline" not in names, f"{path}:{node.lineno}: import the module that is meant"
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
+            names = [node.args[0].value] if isinstance(node.args[0], ast.Constant) else []
         else:
             continue
         for name in names:
@@ -61,6 +65,10 @@ def test_no_import_runs_upwards(path):
         assert LAYERS.index(parts[0]) >= place, (
             f"line {line}: {'.'.join(own)} imports {'.'.join(parts)}, which is above"
         )
+
+
+def test_the_package_itself_imports_nothing():
+    assert imports_of(PACKAGE / "__init__.py") == []
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "hooks").glob("*.py")), ids=lambda p: p.stem)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from hookline.config.checks import check_number
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import build, locate, parameter_error, to_plain, told_at
+from hookline.config.moved import moved_override
 from hookline.schedules import Clock, Curve, WarmUp
 from hookline.schedules.quantities import WARMED_FROM_ABOVE, spellings
 
@@ -34,6 +35,8 @@ Node = Mapping[str, Any]
 
 # Keys of the `data` group that say how batches are made of a source; the others are the source's own.
 LOADING = frozenset({"batch_size", "val_batch_size", "drop_last", "train_transforms", "transforms"})
+# Groups that each describe one hook, which has the group's name.
+HOOK_GROUPS = ("evaluation", "logger", "checkpoint")
 WARMUP = frozenset(inspect.signature(WarmUp).parameters) - {"curve", "inverse"}
 
 
@@ -350,6 +353,11 @@ def build_hooks(cfg: DictConfig) -> list[Hook]:
     from hookline.hooks.evaluation import EvaluationHook
 
     nodes = to_plain(cfg.get("hooks") or {}, "hooks")
+    for name in nodes:
+        if (key := moved_override(f"hooks.{name}=")) is not None:
+            raise ConfigError(f"hooks.{name}: this key has moved; write {key.partition('=')[0]}")
+        if name in HOOK_GROUPS:
+            raise ConfigError(f"hooks.{name}: the group {name} describes the hook of this name; give yours another")
     found = {name: build_hook(node, f"hooks.{name}", name) for name, node in nodes.items() if node is not None}
     evaluation = to_plain(cfg.get("evaluation") or {}, "evaluation")
     if evaluation.get("interval") is not None:

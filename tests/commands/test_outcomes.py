@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hookline.checkpoint import load
+from hookline import checkpoint
 from hookline.commands.train import train as train_task
 from hookline.experiment import build_runner
 from hookline.job import Job
@@ -210,7 +210,7 @@ def test_the_checkpoint_before_the_end_still_loads(error, train, tmp_path, confi
         assert error == "bug"
     folder = only_run(tmp_path)
     assert read(folder, "result.json")["iterations"] == 7
-    state = load(folder / "checkpoints" / "last.pt")
+    state = checkpoint.read(folder / "checkpoints" / "last.pt")
     runner = build_runner(config(*SHORT, "runner.device=cpu"), Job(tmp_path / "continued"))
     runner.run(state)
     assert [row["iterations"] for row in runner.history] == [3, 6, 9]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.commands.event_files import scalars
 
-from hookline.checkpoint import load
+from hookline.checkpoint import read
 from hookline.experiment import build_runner
 from hookline.job import Job
 
@@ -199,7 +199,7 @@ def test_an_update_of_ones_own(short, config, tmp_path):
     finished = short(*arguments, "logger.interval=1")
     assert [value for _, value in scalars(finished.run_dir / "tensorboard")["train/size"]] == [0.5] * 6
     assert [float(row["train/size"]) for row in rows(finished.run_dir)] == [0.5] * 2
-    after = load(finished.run_dir / "checkpoints" / "last.pt")["parts"]["model"]["fc.bias"]
+    after = read(finished.run_dir / "checkpoints" / "last.pt")["parts"]["model"]["fc.bias"]
     before = build_runner(config(*SHORT, *arguments), Job(tmp_path)).model.fc.bias
     # Six steps of 0.01 times 0.5, each up or down.
     steps = (after - before.detach().cpu()) / 0.005

@@ -73,7 +73,7 @@ def test_checkpoints_hold_the_run(train):
     finished = train("runner.max_epochs=1")
     last = torch.load(finished.run_dir / "checkpoints" / "last.pt", weights_only=True)
     assert yaml.safe_load(last["config"])["optimizer"]["_target_"] == "torch.optim.SGD"
-    assert last["parts"]["history"][-1]["val/top1"] == finished.result["final"]["val/top1"]
+    assert last["parts"]["history"]["rows"][-1]["val/top1"] == finished.result["final"]["val/top1"]
 
 
 def test_weights_of_an_earlier_run(train):

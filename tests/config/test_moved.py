@@ -27,8 +27,9 @@ RENAMED = {
     ("hooks.metrics_csv", "{}"): "logger.csv={}",
     ("hooks.tensorboard.interval", "5"): "logger.interval=5",
     ("hooks.tensorboard", "{}"): "logger.tensorboard={}",
-    ("hooks.checkpoint.best", "false"): "checkpoint.best=false",
-    ("hooks.checkpoint", "{last: false}"): "checkpoint={last: false}",
+    ("hooks.checkpoint.best", "false"): "checkpoint.save_best=false",
+    ("hooks.checkpoint.last", "false"): "checkpoint.save_last=false",
+    ("hooks.checkpoint", "{interval: 2}"): "checkpoint={interval: 2}",
 }
 # Each old key, with what is to be written for KEY=null and for ~KEY; None: a null was refused, and still is.
 REMOVED = {
@@ -42,6 +43,8 @@ REMOVED = {
     "hooks.metrics_csv": ("logger.csv=null", "~logger.csv"),
     "hooks.tensorboard.interval": (None, "~logger.interval"),
     "hooks.tensorboard": ("logger.tensorboard=null", "~logger.tensorboard"),
+    "hooks.checkpoint.last": (None, "~checkpoint.save_last"),
+    "hooks.checkpoint.best": (None, "~checkpoint.save_best"),
     "hooks.checkpoint": ("checkpoint=none", "checkpoint=none"),
 }
 CASES = [
@@ -68,3 +71,32 @@ def test_the_error_names_what_works(old, new, works, train, config, tmp_path):
     assert not finished.run_dirs
     if works:
         build_runner(config(new, "runner.max_iters=2", "data.transforms.resize=null"), Job(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "gone"),
+    [
+        ("hooks.optimizer.priority=30", "update has no priority"),
+        ("hooks.tensorboard.priority=LOW", "logger.tensorboard has no priority"),
+        ("hooks.evaluation._target_=x.Y", "evaluation has no _target_"),
+    ],
+)
+def test_a_key_that_has_no_new_place(old, gone, train):
+    finished = train(old)
+    assert (finished.status, finished.err) == (2, f"error: {old}: this key has moved; write nothing: {gone}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tensorboard", "hooks.tensorboard: this key has moved; write logger.tensorboard"),
+        ("optimizer", "hooks.optimizer: this key has moved; write update"),
+        ("logger", "hooks.logger: the group logger describes the hook of this name; give yours another"),
+    ],
+)
+def test_a_file_of_a_users(name, message, train, tmp_path):
+    experiment = tmp_path / "conf" / "experiment" / "mine.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text(f"# @package _global_\nhooks:\n  {name}: null\n")
+    finished = train("experiment=mine", "--config-dir", str(tmp_path / "conf"))
+    assert (finished.status, finished.err) == (2, f"error: {message}\n")

@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from hookline.checkpoint import load, save
+from hookline.checkpoint import read, write
 from hookline.config import resolvers
 from hookline.config.paths import conf
 from hookline.experiment import build_runner
@@ -43,7 +43,7 @@ class SaveEverywhere(Hook):
         self.folder = folder
 
     def between_updates(self, runner) -> None:
-        save(self.folder / f"{runner.clock.iter:02d}-{runner.clock.epoch}.pt", runner.state_dict())
+        write(self.folder / f"{runner.clock.iter:02d}-{runner.clock.epoch}.pt", runner.state_dict())
 
 
 def compose_config(overrides: list[str]):
@@ -58,7 +58,7 @@ def train(folder: Path, overrides: list[str], resume: Path | None = None, states
     runner = build_runner(compose_config(overrides), Job(folder))
     if states is not None:
         runner.register_hooks([SaveEverywhere(states)])
-    runner.run(load(resume) if resume else None)
+    runner.run(read(resume) if resume else None)
     found = {name: digest(part) for name, part in runner.state_dict()["parts"].items()}
     found["best"] = digest(runner.best)
     found["metrics.csv"] = digest(without_times((folder / "metrics.csv").read_text()))

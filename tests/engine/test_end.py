@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy
 import pytest
 import torch
 from tests.toy import timeless, toy_loader, toy_model, toy_runner
 
-from hookline.checkpoint import load
+from hookline.checkpoint import read
 from hookline.engine import Runner
 from hookline.engine.hook import STAGES
 from hookline.hooks import Hook, Priority
@@ -93,14 +94,14 @@ def test_the_checkpoint_before_an_error_is_good(stage, tmp_path):
         return [ScheduleHook(), EvaluationHook(), EMAHook(decay=0.5), CheckpointHook(), *watchers]
 
     last = tmp_path / "checkpoints" / "last.pt"
-    culprit = failing(stage, OSError("disk full"), when=lambda runner: last.exists() or stage == "before_run")
+    culprit = failing(stage, OSError("disk full"), when=lambda runner: runner.clock.epoch >= 1 or stage == "before_run")
     broken = toy_runner(*hooks(), culprit, job=Job(tmp_path))
     with pytest.raises(OSError, match="disk full"):
         broken.run()
     assert broken.failure is not None
     assert broken.failure.stage == stage
     rest = toy_runner(*hooks(), job=Job(tmp_path))
-    rest.run(load(last) if last.exists() else None)
+    rest.run(read(last) if last.exists() else None)
     assert last.exists()
     whole = toy_runner(*hooks(), job=Job(tmp_path / "whole"))
     whole.run()
@@ -151,6 +152,112 @@ def assert_failed(runner: Runner, last: Last, reason: str, stage: str) -> None:
     assert (runner.status, last.seen) == ("failed", ["failed"])
     assert runner.failure is not None
     assert (runner.failure.reason, runner.failure.stage, runner.failure.hook) == (reason, stage, None)
+
+
+def test_an_error_as_an_epoch_begins():
+    def begin_epoch(epoch):
+        raise RuntimeError("no such module")
+
+    runner = toy_runner(last := Last())
+    runner.update.begin_epoch = begin_epoch
+    assert_failed(runner, last, "RuntimeError: no such module", "update")
+
+
+@pytest.mark.parametrize("batches", [0, 4])
+def test_a_loader_that_gives_less_than_its_length(batches):
+    class Short:
+        def __init__(self) -> None:
+            self.whole = toy_loader()
+
+        def __len__(self) -> int:
+            return len(self.whole)
+
+        def batches(self, epoch: int, start: int = 0):
+            yield from list(self.whole.batches(epoch, start))[:batches]
+
+    runner = toy_runner(last := Last(), loader=Short())
+    assert_failed(
+        runner, last, f"RuntimeError: the loader gave {batches} batches in epoch 1, and its length is 5", "data"
+    )
+
+
+def test_an_error_that_cannot_be_told():
+    class Silent(Exception):
+        def __str__(self):
+            raise ValueError("no text")
+
+    runner = toy_runner(failing("after_train_iter", Silent()), last := Last())
+    with pytest.raises(Silent):
+        runner.run()
+    assert last.seen == ["failed"]
+    assert runner.failure is not None
+    assert (runner.failure.reason, runner.failure.hook) == ("Silent", "culprit")
+
+
+def test_an_interrupt_in_one_sinks_end_does_not_leave_the_others_open(tmp_path):
+    class Interrupted(Sink):
+        def close(self, status):
+            raise KeyboardInterrupt
+
+    sinks = {"first": Interrupted(), "second": (notes := Notes())}
+    with pytest.raises(KeyboardInterrupt):
+        toy_runner(LogHook(sinks), job=Job(tmp_path)).run()
+    assert notes.seen == ["open", "completed"]
+
+
+def test_a_sink_without_a_state_does_not_stop_checkpoints(tmp_path):
+    class Stateless(Sink):
+        def state_dict(self):
+            raise OSError("no connection")
+
+    runner = toy_runner(LogHook({"bad": Stateless()}), CheckpointHook(), job=Job(tmp_path))
+    runner.run()
+    assert runner.status == "completed"
+    assert read(tmp_path / "checkpoints" / "last.pt")["parts"]["clock"]["iter"] == 10
+
+
+class Measured:
+    """A metric whose number is of another library."""
+
+    def __init__(self, number) -> None:
+        self.number = number
+
+    def reset(self):
+        pass
+
+    def update(self, outputs, batch):
+        pass
+
+    def compute(self):
+        return {"acc": self.number}
+
+
+@pytest.mark.parametrize("number", [numpy.float64(7), numpy.float32(7), torch.tensor(7.0), numpy.array(7), 7])
+def test_numbers_of_other_libraries(number, tmp_path):
+    runner = toy_runner(EvaluationHook(), CheckpointHook(), job=Job(tmp_path), monitor="val/acc")
+    runner.metrics = [Measured(number)]
+    runner.run()
+    assert type(runner.best["val/acc"]) in (int, float)
+    assert read(tmp_path / "checkpoints" / "best.pt")["parts"]["history"]["rows"][-1]["val/acc"] == 7
+
+
+@pytest.mark.parametrize("number", [None, "7", [1, 2], torch.ones(2)])
+def test_a_number_that_is_none_is_told_where_it_comes_from(number):
+    runner = toy_runner(EvaluationHook(), monitor="val/acc")
+    runner.metrics = [Measured(number)]
+    with pytest.raises(TypeError, match=r"^val/acc="):
+        runner.run()
+    assert runner.failure is not None
+    assert (runner.failure.stage, runner.failure.hook) == ("after_train_epoch", "evaluation")
+
+
+def test_the_names_of_a_rows_place_are_not_for_numbers():
+    class Clash(Hook):
+        def after_train_iter(self, runner):
+            runner.log({"epoch": 77})
+
+    with pytest.raises(ValueError, match=r"^epoch: this name is a row's own"):
+        toy_runner(Clash()).run()
 
 
 def test_an_error_in_one_after_run_does_not_keep_another_from_being_called():
@@ -221,4 +328,4 @@ def test_the_run_directory_tells_it(train, tmp_path):
     )
     assert (result["epochs"], result["iterations"]) == (1, 2)
     assert Job(file.parent).read_status()["status"] == "failed"
-    assert load(file.parent / "checkpoints" / "last.pt")["parts"]["clock"]["epoch"] == 1
+    assert read(file.parent / "checkpoints" / "last.pt")["parts"]["clock"]["epoch"] == 1

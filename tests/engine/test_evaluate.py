@@ -17,7 +17,7 @@ from hookline.engine.forward import evaluating
 from hookline.hooks import Hook
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.metrics import CrossEntropyLoss, TopK
-from hookline.metrics.metric import Samples
+from hookline.metrics.metric import Labelled
 
 METRICS = [CrossEntropyLoss(), TopK(1), TopK(2)]
 
@@ -73,7 +73,7 @@ def test_metrics_begin_anew_and_no_gradients_are_kept():
         def reset(self) -> None:
             seen.clear()
 
-        def update(self, outputs: Mapping[str, Tensor], batch: Samples) -> None:
+        def update(self, outputs: Mapping[str, Tensor], batch: Labelled) -> None:
             seen.append(outputs["logits"].requires_grad)
 
         def compute(self) -> dict[str, float]:

@@ -65,7 +65,7 @@ def named(hook: Hook, name: str) -> Hook:
 
 def test_the_parts_by_name():
     state = state_of(EMAHook(), TrainMetricsHook(), EvaluationHook())
-    assert set(state) == {"format", "parts"}
+    assert set(state) == {"format", "watchers", "parts"}
     run = {"model", "optimizer", "scaler", "clock", "random", "loader", "sums", "history"}
     assert set(state["parts"]) == run | {"hooks.ema", "hooks.train_metrics"}
 
@@ -88,9 +88,10 @@ def test_an_unknown_part_is_named():
 
 @pytest.mark.parametrize("change", [{"format": 1}, {"format": 99}])
 def test_another_format_is_refused(change):
-    with pytest.raises(StateError, match=f"the state's format is {change['format']}, this program reads 2"):
+    with pytest.raises(StateError, match=f"the state's format is {change['format']}, and this version reads 2"):
         resumed(state_of() | change)
-    with pytest.raises(StateError, match="the state's format is older than 2"):
+    message = r"of hookline 0\.1 .*and this version reads format 2; its weights load with model\.checkpoint_path=FILE"
+    with pytest.raises(StateError, match=message):
         resumed({"model": {}, "epoch": 1})
 
 
@@ -155,7 +156,7 @@ def test_a_state_opens_safely(tmp_path):
     torch.save(runner.state_dict(), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert set(state["parts"]) == set(runner.state_dict()["parts"])
-    assert state["parts"]["history"] == runner.history
+    assert state["parts"]["history"]["rows"] == runner.history
 
 
 def test_a_finished_run_can_be_taken_up_again(tmp_path):
@@ -218,22 +219,114 @@ def test_a_longer_run_goes_on_where_a_shorter_one_ended(short):
     state = state_of(*(hook() for hook in hooks), max_iters=short)
     rest = resumed(state, *(hook() for hook in hooks), max_iters=13)
     assert_same_weights(rest, whole)
-    places = [(row["epoch"], row["iterations"]) for row in whole.history]
-    assert [(row["epoch"], row["iterations"]) for row in rest.history] == places
-    assert rest.history[-1]["val/loss"] == whole.history[-1]["val/loss"]
+    assert [timeless(row) for row in rest.history] == [timeless(row) for row in whole.history]
 
 
-def test_a_run_that_a_hook_stopped_goes_on():
-    class Stop(Hook):
-        def after_train_iter(self, runner):
-            if runner.clock.iter == 6:
-                runner.stop("enough")
+@pytest.mark.parametrize("moment", range(1, 9))
+def test_a_run_that_ends_within_an_epoch_goes_on_anywhere(moment):
+    def run(*hooks: Hook) -> Runner:
+        return toy_runner(TrainMetricsHook(), EvaluationHook(), *hooks, max_iters=8)
 
-    whole = toy_runner()
+    whole = run(keep := Keep(moment))
     whole.run()
-    state = state_of(Stop())
-    assert state["parts"]["clock"]["iter"] == 7
-    assert_same_weights(resumed(state), whole)
+    rest = run()
+    rest.run(keep.kept)
+    assert rest.clock.iter == 8
+    assert_same_weights(rest, whole)
+    assert [timeless(row) for row in rest.history] == [timeless(row) for row in whole.history]
+
+
+class StopAfter(Hook):
+    """Ends the run within an epoch."""
+
+    def __init__(self, updates: int) -> None:
+        self.updates = updates
+
+    def after_train_iter(self, runner):
+        if runner.clock.iter + 1 == self.updates:
+            runner.stop("enough")
+
+
+@pytest.mark.parametrize("updates", [1, 3, 4, 7])
+def test_a_run_that_a_hook_stopped_goes_on(updates):
+    hooks = (TrainMetricsHook, EvaluationHook)
+    whole = toy_runner(*(hook() for hook in hooks))
+    whole.run()
+    state = state_of(StopAfter(updates), *(hook() for hook in hooks))
+    assert state["parts"]["clock"]["iter"] == updates
+    rest = resumed(state, *(hook() for hook in hooks))
+    assert_same_weights(rest, whole)
+    assert [timeless(row) for row in rest.history] == [timeless(row) for row in whole.history]
+
+
+def test_a_state_can_be_taken_up_twice():
+    def run(*hooks: Hook) -> Runner:
+        model = toy_model()
+        return toy_runner(*hooks, model=model, optimizer=torch.optim.AdamW(model.parameters(), lr=0.1))
+
+    whole = run(keep := Keep(4))
+    whole.run()
+    for _ in range(2):
+        rest = run()
+        rest.run(keep.kept)
+        assert_same_weights(rest, whole)
+
+
+def test_numbers_that_wait_for_the_next_row_go_on():
+    class Late(Hook):
+        def between_updates(self, runner):
+            if runner.clock.position > 0:
+                runner.log({"late": runner.clock.iter})
+
+    whole = toy_runner(Late(), keep := Keep(3))
+    whole.run()
+    rest = resumed(keep.kept, Late())
+    assert rest.history == whole.history
+    assert [row["late"] for row in whole.history if "late" in row][:3] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["before", "before_run"])
+def test_no_state_is_taken_before_the_run(when):
+    class Take(Hook):
+        def before_run(self, runner):
+            runner.state_dict()
+
+    runner = toy_runner(EMAHook(), *([Take()] if when == "before_run" else []))
+    with pytest.raises(RuntimeError, match="only between two updates"):
+        runner.run() if when == "before_run" else runner.state_dict()
+
+
+def test_no_state_is_taken_while_a_validation_is_under_way():
+    class Measure(Hook):
+        def between_updates(self, runner):
+            runner.evaluate()
+
+    class Take(Hook):
+        def after_val_iter(self, runner):
+            runner.state_dict()
+
+    with pytest.raises(RuntimeError, match="only between two updates"):
+        toy_runner(Measure(), Take()).run()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parts": None}, "no parts"),
+        ({"clock": {"iter": -1}}, "clock: the state does not fit: iteration -1"),
+        ({"clock": {"epoch": 7}}, "clock: the state does not fit: iteration 10 is not in epoch 7"),
+        ({"optimizer": {"state": None}}, "optimizer: the state does not fit"),
+    ],
+)
+def test_a_malformed_state_is_told(change, message):
+    state = state_of()
+    if "parts" in change:
+        del state["parts"]
+    for part, changed in change.items():
+        if part != "parts":
+            state["parts"][part] = {**state["parts"][part], **changed}
+    with pytest.raises(StateError, match=message):
+        resumed(state)
 
 
 def test_settings_of_the_optimizer_are_the_runs_own():

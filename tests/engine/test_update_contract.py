@@ -103,6 +103,51 @@ def test_a_number_that_a_hook_adds_is_averaged_over_the_samples(parts):
     assert runner.history[0]["train/brightness"] == pytest.approx(images.mean().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_number_may_be_a_float_and_be_there_for_some_parts_only(parts):
+    class Measure(Hook):
+        def before_backward(self, runner):
+            if 0 in runner.batch.indices:
+                runner.outputs["share"] = 0.5
+
+    runner = toy_runner(Measure(), TrainMetricsHook(), max_epochs=1, update={"micro_batches": parts})
+    runner.run()
+    assert runner.history[0]["train/share"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_hook_may_put_other_outputs_in_place(parts):
+    class Replace(Hook):
+        def before_backward(self, runner):
+            runner.outputs = {**runner.outputs, "loss": runner.outputs["loss"] * 0.0}
+
+    runner = toy_runner(Replace(), update={"micro_batches": parts})
+    runner.run()
+    assert torch.equal(runner.model[1].weight, toy_model()[1].weight)
+
+
+def test_what_hooks_draw_does_not_change_a_validation_with_dropout():
+    class MonteCarlo(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = toy_model()
+
+        def forward(self, images):
+            return nn.functional.dropout(self.layers(images), 0.5, training=True)
+
+    class Draw(Hook):
+        def before_val_epoch(self, runner):
+            torch.rand(3)
+
+        before_val_iter = after_val_iter = before_val_epoch
+
+    plain, drawing = (toy_runner(EvaluationHook(), *hooks, model=MonteCarlo()) for hooks in ([], [Draw()]))
+    plain.run()
+    drawing.run()
+    assert drawing.history == plain.history
+    assert plain.history[0]["val/loss"] != plain.history[1]["val/loss"]
+
+
 def test_freezing_and_mixing_are_no_hooks(runner, config):
     shown = {"logger", "evaluation", *config().hooks} - {"lr_curve", "text"}
     made = runner("freeze=backbone", "freeze.epochs=1", "mix=both")
@@ -123,8 +168,20 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(loss, parts):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [CrossEntropy, Focal, lambda weight: nn.CrossEntropyLoss(torch.tensor(weight))])
-@pytest.mark.parametrize("parts", [2, 3])
+def smoothed(weight: list[float]) -> nn.Module:
+    return CrossEntropy(weight=weight, label_smoothing=0.3)
+
+
+def of_torch(weight: list[float]) -> nn.Module:
+    return nn.CrossEntropyLoss(torch.tensor(weight))
+
+
+def without_a_class(weight: list[float]) -> nn.Module:
+    return nn.CrossEntropyLoss(torch.tensor(weight), ignore_index=2, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("kind", [CrossEntropy, Focal, smoothed, of_torch, without_a_class])
+@pytest.mark.parametrize("parts", [2, 3, 12])
 def test_a_micro_batch_of_no_weight_counts_for_nothing(kind, parts):
     # The labels are in order, so that whole micro-batches are of the class without weight.
     loss, labels = kind(weight=[0.0, 1.0, 3.0]), torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 1, 2])

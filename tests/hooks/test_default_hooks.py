@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from tests.toy import toy_loader, toy_model, toy_runner
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.engine import Sums, Window
 from hookline.hooks import Hook
-from hookline.hooks.checkpoint import CheckpointHook
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.log import LogHook
 from hookline.hooks.lr_curve import LRCurveHook
@@ -133,46 +131,6 @@ def test_metrics_csv(tmp_path):
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [bool(row["val/top1"]) for row in rows] == [False, True, True]
     assert [float(row["train/loss"]) for row in rows] == [row["train/loss"] for row in runner.history]
-
-
-def test_checkpoints_open_safely_and_hold_the_weights(tmp_path):
-    hooks = [TrainMetricsHook(), EvaluationHook(), CheckpointHook()]
-    runner = toy_runner(*hooks, job=Job(tmp_path, config="seed: 0\n"), max_epochs=3)
-    runner.run()
-    last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
-    parts = last["parts"]
-    assert (parts["clock"]["epoch"], parts["clock"]["iter"], last["config"]) == (3, 15, "seed: 0\n")
-    assert last["torch"] == torch.__version__
-    for name, value in runner.model.state_dict().items():
-        assert torch.equal(parts["model"][name], value)
-    assert parts["optimizer"]["state"][0]["momentum_buffer"].shape == (3, 4)
-    best = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)["parts"]
-    assert best["clock"]["epoch"] == runner.best["epoch"]
-    assert best["history"][-1] == runner.best
-
-
-@pytest.mark.parametrize("options", [{}, {"last": False}, {"best": False}])
-def test_which_checkpoints_are_written(tmp_path, options):
-    toy_runner(EvaluationHook(), CheckpointHook(**options), job=Job(tmp_path), max_epochs=1).run()
-    expected = [f"{name}.pt" for name in ("best", "last") if options.get(name, True)]
-    assert sorted(os.listdir(tmp_path / "checkpoints")) == expected
-
-
-def test_a_checkpoint_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
-    runner = toy_runner(CheckpointHook(), job=Job(tmp_path), max_epochs=1)
-    runner.run()
-    path = tmp_path / "checkpoints" / "last.pt"
-    before = path.read_bytes()
-
-    def disk_full(state, path):
-        path.write_bytes(b"half of it")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match="no space"):
-        runner.call("between_updates")
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == ["last.pt"]
 
 
 def test_lr_curve_is_drawn(tmp_path, monkeypatch):

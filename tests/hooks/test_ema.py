@@ -47,6 +47,11 @@ def test_start_interval_and_warmup():
         expected = 0.9 * expected + 0.1 * weight
     torch.testing.assert_close(average(hook), expected)
 
+    # Until the start the average is the weights, whatever the interval.
+    hook, weights = EMAHook(decay=0.9, start=3, interval=2), Weights()
+    toy_runner(weights, hook, max_iters=4).run()
+    torch.testing.assert_close(average(hook), 0.9 * weights.seen[2] + 0.1 * weights.seen[3])
+
     hook, weights = EMAHook(decay=0.6, warmup=True, warmup_gamma=1.0, warmup_power=0.5), Weights()
     runner = toy_runner(weights, hook)
     expected = runner.model[1].weight.detach().clone()

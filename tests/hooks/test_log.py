@@ -35,14 +35,15 @@ class Notes(Sink):
     def write(self, numbers, step):
         self.samples[step] = dict(numbers)
 
-    def write_row(self, history, step):
+    def write_row(self, numbers, step, history):
         self.rows.append((step, dict(history[-1])))
+        assert numbers.items() <= history[-1].items()
 
     def state_dict(self):
         return {"samples": len(self.samples)}
 
-    def resume(self, state, history):
-        self.resumed.append((state, [dict(row) for row in history]))
+    def resume(self, state, step, history):
+        self.resumed.append((state, step, [dict(row) for row in history]))
 
 
 class Broken(Sink):
@@ -115,7 +116,7 @@ def test_sinks_go_on_where_they_were(tmp_path):
     )
     run_again.run(first.state_dict())
     assert notes.opened == [(run_again.job, True)]
-    assert notes.resumed == [({"samples": 2}, first.history)]
+    assert notes.resumed == [({"samples": 2}, 5, first.history)]
 
 
 def test_the_status_file_says_how_far_the_run_is(tmp_path, monkeypatch):
@@ -149,3 +150,41 @@ def test_sinks_of_the_config(runner):
     assert list(logger.sinks["mine"].samples) == [0, 5]
     with pytest.raises(ConfigError, match=r"logger\.mine: must name a subclass of hookline\.loggers\.sink\.Sink"):
         runner("+logger.mine._target_=torch.nn.Identity")
+
+
+def test_a_sink_may_change_what_it_gets(tmp_path):
+    class Greedy(Notes):
+        def write(self, numbers, step):
+            super().write(numbers, step)
+            numbers.clear()
+
+    run(tmp_path, {"greedy": Greedy(), "other": (other := Notes())})
+    assert all(numbers for numbers in other.samples.values())
+
+
+def test_without_times_there_are_no_times(tmp_path):
+    toy_runner(LogHook({"notes": (notes := Notes())}, interval=1), job=Job(tmp_path)).run()
+    assert set().union(*notes.samples.values()) == {"learning_rate/0", "momentum/0"}
+
+
+class StopAt(Hook):
+    """Ends the run once a row was recorded."""
+
+    priority = 70
+
+    def __init__(self, stage: str, epoch: int) -> None:
+        self.epoch = epoch
+        setattr(type(self), stage, lambda self, runner: runner.clock.epoch >= self.epoch and runner.stop("enough"))
+
+
+@pytest.mark.parametrize(("stage", "epoch"), [("after_record", 4), ("after_train_epoch", 3)])
+def test_a_run_that_is_stopped_late_is_evaluated_and_sampled_at_its_end(tmp_path, stage, epoch):
+    stop = type("Stop", (StopAt,), {})(stage, epoch)
+    logger = LogHook({"notes": (notes := Notes())}, interval=7)
+    runner = toy_runner(TrainMetricsHook(), EvaluationHook(5), stop, logger, job=Job(tmp_path), max_epochs=9)
+    runner.run()
+    assert (runner.status, runner.clock.epoch) == ("stopped", 4)
+    assert [row["epoch"] for row in runner.history if "val/top1" in row] == [4]
+    assert runner.best["epoch"] == 4
+    assert list(notes.samples) == [0, 7, 14, 19]
+    assert "val/top1" in notes.rows[-1][1]

@@ -15,10 +15,11 @@ from hookline.loggers.event_file import EventFile, checksum
 
 
 def events(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """Return step and scalars of each event in the only file of a folder, but for the first event."""
+    """Return step and scalars of each event in the only file of a folder, but for the two that begin it."""
     (file,) = folder.iterdir()
-    first, *rest = EventFileLoader(str(file)).Load()
+    first, start, *rest = EventFileLoader(str(file)).Load()
     assert first.file_version == "brain.Event:2"
+    assert start.session_log.status == start.session_log.START
     return [(event.step, {v.tag: v.tensor.float_val[0] for v in event.summary.value}) for event in rest]
 
 

@@ -10,7 +10,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from hookline.checkpoint import save
+from hookline.checkpoint import write
 from hookline.config.errors import ConfigError
 from hookline.models.build import build_model
 from hookline.models.weights import load_weights
@@ -47,7 +47,7 @@ def test_forms_of_files(form, source, tmp_path):
     elif form == "checkpoint":
         torch.save({"model": state, "optimizer": {}, "epoch": 3, "config": "seed: 0"}, path)
     elif form == "hookline":
-        save(path, {"format": 2, "parts": {"model": state, "optimizer": {}}}, config="seed: 0")
+        write(path, {"format": 2, "parts": {"model": state, "optimizer": {}}, "config": "seed: 0"})
     else:
         torch.save(state, path)
     model = build(path)

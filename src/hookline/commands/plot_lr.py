@@ -90,13 +90,13 @@ def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
     return compute(schedules, clock, groups_of(cfg, list(schedules)))
 
 
-def groups_of(cfg: DictConfig, fields: Sequence[str]) -> dict[str, dict[str, float]]:
+def groups_of(cfg: DictConfig, quantities: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return by field (`lr`, `momentum`, and what else is scheduled) the base value of each parameter group, by name.
 
     Where all parameters form one group, its values stand in the optimizer's node, and neither torch nor the model is
     needed.
     """
-    wanted = list(dict.fromkeys(("lr", "momentum", *fields)))
+    wanted = list(dict.fromkeys(("lr", "momentum", *quantities)))
     if cfg.preview.base_lr is None and changes_groups(cfg):
         from hookline.experiment import build_freeze, build_model_without_memory, build_optimizer, build_source
         from hookline.optim.group_values import base_values
@@ -115,7 +115,7 @@ def groups_of(cfg: DictConfig, fields: Sequence[str]) -> dict[str, dict[str, flo
             value = _momentum_of(node) if field == "momentum" else node.get(field)
             if value is not None:
                 found[field] = dict.fromkeys(names, float(value))
-    for field in fields:
+    for field in quantities:
         if field not in found:
             has = "neither momentum nor betas" if field == "momentum" else f"no {field}"
             raise ConfigError(

@@ -175,7 +175,7 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
     log.info("run directory: %s", shown(runner.work_dir))
     log.info(
         "model: %s, %s parameters, on %s, %s",
-        cfg.model.get("model_name") or type(runner.model).__name__,
+        cfg.model.get("model_name") if "timm" in str(cfg.model._target_) else type(runner.model).__name__,
         f"{parameters:,}",
         device_name(runner.device),
         runner.update.forward.precision,

@@ -13,6 +13,8 @@ MOVED = {
     "hooks.metrics_csv": "logger.csv",
     "hooks.tensorboard.interval": "logger.interval",
     "hooks.tensorboard": "logger.tensorboard",
+    "hooks.checkpoint.last": "checkpoint.save_last",
+    "hooks.checkpoint.best": "checkpoint.save_best",
     "hooks.checkpoint": "checkpoint",
 }
 
@@ -24,6 +26,9 @@ def moved_override(override: str) -> str | None:
     for old in sorted(MOVED, key=len, reverse=True):
         if key == old or key.startswith(f"{old}."):
             new = MOVED[old] + key.removeprefix(old)
+            group, _, last = new.rpartition(".")
+            if (last == "priority" and group != "checkpoint") or new == "evaluation._target_":
+                return f"nothing: {group} has no {last}"
             if "=" in new:  # a whole override, which adds a hook
                 hook, _, _ = new.partition("._target_")
                 return f"{hook}=null" if deletes or value in ("null", "false") else new

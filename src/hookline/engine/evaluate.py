@@ -12,7 +12,7 @@ from hookline.data.batch import Batch
 from hookline.metrics import Metric
 
 
-class Samples(Protocol):
+class Batches(Protocol):
     """Batches to evaluate: any loader (see `hookline.data.loader`) is one."""
 
     def batches(self, epoch: int) -> Iterator[Batch]:
@@ -21,7 +21,7 @@ class Samples(Protocol):
 
 
 @torch.inference_mode()
-def evaluate(forward: Callable[[Tensor], Tensor], loader: Samples, metrics: Sequence[Metric]) -> dict[str, float]:
+def evaluate(forward: Callable[[Tensor], Tensor], loader: Batches, metrics: Sequence[Metric]) -> dict[str, float]:
     """Return the metrics of all samples of a loader, by name.
 
     It needs neither a runner nor an optimizer nor training data. The model's mode is the caller's: see

@@ -90,8 +90,8 @@ class Hook:
     `runner.history`, ...) and do not import other hooks. Don't call `.item()` each iteration: on a GPU it waits for the
     device; give `runner.sums.add` the tensor and read a mean when `runner.clock.due(interval)` says that it is time.
     Numbers for the history go to `runner.log`. `runner.stop(reason)` ends the run after the current iteration. What
-    must survive an interruption goes through `state_dict`. You may draw random numbers from any generator: the run does
-    not change.
+    must survive an interruption goes through `state_dict`. Random numbers from torch's generators change nothing for
+    the model; Python's and NumPy's generators are shared by all who draw from them.
 
     Attributes:
         name: the hook's name in the config, under which its state is kept; the runner gives one to a hook without.
@@ -165,7 +165,7 @@ class Hook:
         """Called when a row of numbers was appended to `runner.history`; `runner.best` is up to date."""
 
     def between_updates(self, runner: Runner) -> None:
-        """Called when an update, or an epoch, and all that followed from it is over: the run's state is whole.
+        """Called after an update and its row, and after an epoch and its row: the run's state is whole.
 
         The clock counts finished updates here.
         """

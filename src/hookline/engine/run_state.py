@@ -34,10 +34,10 @@ class RunState:
     """The named parts of a run's state, saved and restored together.
 
     The parts are the model, the optimizer, the gradient scaler, the clock, the random generators, the loader, the sums
-    of what training measures, the history (from which the best row follows), and every hook that has a state, by its
-    name in the config: `hooks.ema`. A state is taken between two updates only. A run that takes it up goes on as if it
-    had never been interrupted: with the same weights, the same history and the same files. What is each process's own
-    is kept by the process's rank inside its part.
+    of what training measures, the history (from which the best row follows), the update where it keeps something of its
+    own, and every hook that has a state, by its name in the config: `hooks.ema`. A state is taken between two updates
+    only. A run that takes it up goes on as if it had never been interrupted: with the same weights, the same history
+    and the same files. What is each process's own is kept by the process's rank inside its part.
 
     Args:
         parts: the parts by name; they are restored in this order.
@@ -71,7 +71,9 @@ class RunState:
                 else f"the state is of hookline 0.1 (format 1), and this version reads format {FORMAT}; its weights"
                 " load with model.checkpoint_path=FILE"
             )
-        given = state["parts"]
+        given = state.get("parts")
+        if not isinstance(given, Mapping):
+            raise StateError("the state has no parts")
         problems = []
         for name in self.parts:
             if name not in given and name not in self.watchers:
@@ -133,3 +135,5 @@ class OptimizerState:
                 if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
                     laid_out = torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format)
                     kept[key] = laid_out.copy_(value)
+                elif isinstance(value, torch.Tensor):
+                    kept[key] = value.clone()  # the state given stays as it is

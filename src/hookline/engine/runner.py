@@ -23,6 +23,7 @@ from hookline.engine.evaluate import evaluate
 from hookline.engine.forward import evaluating
 from hookline.engine.hook import STAGES, Hook, Priority, calls_of, sort_hooks
 from hookline.engine.monitor import is_better, mode_of
+from hookline.engine.numbers import plain_numbers
 from hookline.engine.run_state import OptimizerState, RunState, Stateful
 from hookline.engine.sums import Sums
 from hookline.engine.update import Outputs, Update
@@ -153,7 +154,8 @@ class Runner:
         self.hooks: list[Hook] = []
         self._calls: dict[str, list[tuple[Place, Callable[[Runner], None]]]] = {stage: [] for stage in STAGES}
         self._at: Place = LOOP
-        self._whole = True
+        # A state can be taken once the hooks are ready.
+        self._whole = False
         self._before_end: dict[str, Any] | None = None
         self._rewind_to: Mapping[str, Any] | None = None
         self._signal: str | None = None
@@ -215,8 +217,15 @@ class Runner:
         self._at = outer
 
     def log(self, numbers: Mapping[str, float]) -> None:
-        """Add numbers to the row of the history that this iteration, or this epoch's end, is recorded with."""
-        self.numbers.update(numbers)
+        """Add numbers to the row of the history that this iteration, or this epoch's end, is recorded with.
+
+        Args:
+            numbers: by name; a tensor or NumPy array of one number is one, too, and a tensor on a GPU is waited for.
+
+        Raises:
+            TypeError, ValueError: one is no number, or has the name `epoch` or `iterations`.
+        """
+        self.numbers.update(plain_numbers(numbers))
 
     def stop(self, reason: str, status: str = "stopped") -> None:
         """End the run after the current iteration, with this status: `stopped`, or `diverged`."""
@@ -251,6 +260,7 @@ class Runner:
             if state is not None:
                 self.load_state_dict(state, force)
             self.first_iter = self.clock.iter
+            self._whole = True
             while not self._over():
                 if self.phases[self.clock.phase % len(self.phases)] == "val":
                     self.val_epoch()
@@ -259,6 +269,8 @@ class Runner:
                 if self._rewind_to is not None:
                     earlier, self._rewind_to = self._rewind_to, None
                     self.load_state_dict(earlier)
+            if self.numbers:  # of an evaluation after the last row
+                self._record(self.clock.epoch)
             self.status = self.stop_status if self.stop_training and not self.clock.finished else "completed"
         except BaseException as error:
             self._failed(error)
@@ -277,8 +289,9 @@ class Runner:
         """Run what is left of a training epoch, or of the run if that is less."""
         clock, start = self.clock, self.clock.position
         self.mode = "train"
-        self._whole = False
+        self._whole, self._at = False, UPDATE
         self.update.begin_epoch(clock.epoch)
+        self._at = LOOP
         if start == 0:
             self.generators.seed(seed_of(self.seed, "epoch", clock.epoch))
             self.call("before_train_epoch")
@@ -290,10 +303,15 @@ class Runner:
         # A seed for each update; the generators take consecutive ones well.
         seed = seed_of(self.seed, "updates")
         batches = self.train_loader.batches(clock.epoch, start)
-        while True:
+        while clock.iter < clock.max_iters:
             asked, self._at = perf_counter(), DATA
             batch = next(batches, None)
             if batch is None:
+                if clock.position < clock.iters_per_epoch:
+                    raise RuntimeError(
+                        f"the loader gave {clock.position} batches in epoch {clock.epoch + 1}, and its length is"
+                        f" {clock.iters_per_epoch}"
+                    )
                 break
             self.waited, self.batch, self._whole = perf_counter() - asked, batch, False
             for self._at, call in before:
@@ -316,8 +334,9 @@ class Runner:
                 self.check_interrupt()
             if self._rewind_to is not None:
                 return
-            if clock.iter == clock.max_iters or self.stop_training:
+            if self.stop_training:
                 break
+        self._at = LOOP
         # An epoch's end may take long; broken off, it is done again from here.
         self._before_end = self.state.state_dict()
         self._whole = False
@@ -352,16 +371,18 @@ class Runner:
         if self.val_loader is None:
             raise RuntimeError("there is no validation set to evaluate on")
         forward = self.update.forward if model is None else self.update.forward.of(model)
-        outer = self.mode, self.batch, self.outputs
-        self.mode = "val"
-        self.generators.seed_torch(seed_of(self.seed, name, self.clock.iter))
-        with evaluating(forward.model):
-            self.call("before_val_epoch")
-            found = evaluate(forward, BeforeEach(self), [*self.metrics, AfterEach(self)])
-            numbers = {f"{name}/{key}": value for key, value in found.items()}
-            self.log(numbers)
-            self.call("after_val_epoch")
-        self.mode, self.batch, self.outputs = outer
+        outer = self.mode, self.batch, self.outputs, self._whole
+        self.mode, self._whole = "val", False
+        try:
+            with evaluating(forward.model):
+                self.call("before_val_epoch")
+                batches = BeforeEach(self, seed_of(self.seed, name, self.clock.iter))
+                found = evaluate(forward, batches, [*self.metrics, AfterEach(self)])
+                numbers = plain_numbers({f"{name}/{key}": value for key, value in found.items()})
+                self.log(numbers)
+                self.call("after_val_epoch")
+        finally:
+            self.mode, self.batch, self.outputs, self._whole = outer
         return numbers
 
     @property
@@ -420,10 +441,22 @@ class Runner:
         # The model draws for the next micro-batch what it would have drawn without hooks.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             self.call("before_backward")
+        if self.outputs is not outputs:  # a hook has put another mapping in its place
+            replaced = dict(self.outputs)
+            outputs.clear()
+            outputs.update(replaced)
         self.batch = whole
 
     def _record(self, epoch: float) -> None:
-        """Put what was logged into the history's row of this many iterations, and let hooks see it."""
+        """Put what was logged into the history's row of this many iterations, and let hooks see it.
+
+        What they log while they see it is put there as well, and shown to them once.
+        """
+        self._record_once(epoch)
+        if self.numbers:
+            self._record_once(epoch)
+
+    def _record_once(self, epoch: float) -> None:
         self.recorded, self.numbers = self.numbers, {}
         if not self.history or self.history[-1]["iterations"] != self.clock.iter:
             self.history.append({"epoch": epoch, "iterations": self.clock.iter})
@@ -445,7 +478,11 @@ class Runner:
             self.aborted = isinstance(error, KeyboardInterrupt)
             return
         self.status = "failed"
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        try:
+            text = str(error)
+        except Exception:  # whatever a class of somebody's does when it is asked for its text
+            text = ""
+        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
         self.failure = Failure(reason, stage, hook.name if hook else None)
 
     def _end(self) -> list[BaseException]:
@@ -464,19 +501,20 @@ class Runner:
 
 
 class _History:
-    """The history as a part of the state; the best row follows from it."""
+    """The history as a part of the state, with the numbers that wait for the next row; the best row follows from it."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
 
-    def state_dict(self) -> list[dict[str, float]]:
-        return [dict(row) for row in self.runner.history]
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": [dict(row) for row in self.runner.history], "waiting": dict(self.runner.numbers)}
 
-    def load_state_dict(self, state: list[dict[str, float]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         runner, clock = self.runner, self.runner.clock
         # The row of an epoch that the earlier run's end cut short is not there when that epoch goes on.
         done = max(clock.epoch, clock.iter / clock.iters_per_epoch)
-        runner.history[:] = [dict(row) for row in state if row["epoch"] <= done]
+        runner.history[:] = [dict(row) for row in state["rows"] if row["epoch"] <= done]
+        runner.numbers = dict(state["waiting"])
         runner.best = {}
         for row in runner.history:
             runner._note_best(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -87,6 +88,7 @@ class Update:
         # The norm also tells, without waiting for the device, whether the step is skipped.
         self.measures = log_grad_norm or self.clip is not None or self.scaler.is_enabled()
         self._clear_gradients = clearing(optimizer)
+        self._summed = summed(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint must hold of this rule beyond model, optimizer and scaler."""
@@ -139,24 +141,28 @@ class Update:
     def _accumulate(self, batch: Batch, before_backward: BeforeBackward | None) -> Outputs:
         total = total_weight(self.loss, batch.targets)
         found: dict[str, list[Tensor]] = {}
+        shares: dict[str, float] = {}
         for part in batch.split(self.micro_batches):
-            # Micro-batches count by their samples, so that a hook's own loss does too. A loss that divides by something
-            # else is multiplied by what makes up for that.
+            # Micro-batches count by their samples, so that a hook's own loss does too.
             share = len(part) / len(batch)
-            factor = total_weight(self.loss, part.targets) / total / share
-            for name, value in self._backward(part, before_backward, share, factor).items():
-                found.setdefault(name, []).append(value.detach() if value.ndim else value.detach() * share)
-        return {name: torch.cat(parts) if parts[0].ndim else torch.stack(parts).sum() for name, parts in found.items()}
+            for name, value in self._backward(part, before_backward, share, total).items():
+                value = torch.as_tensor(value).detach()
+                found.setdefault(name, []).append(value if value.ndim else value * share)
+                shares[name] = shares.get(name, 0.0) + share
+        return {
+            name: torch.cat(parts) if parts[0].ndim else torch.stack(parts).sum() / shares[name]
+            for name, parts in found.items()
+        }
 
     def _backward(
         self,
         batch: Batch,
         before_backward: BeforeBackward | None,
         share: float | None = None,
-        factor: float | Tensor | None = None,
+        total: float | Tensor = 1.0,
     ) -> Outputs:
         logits = self.forward(batch.images)
-        loss = self.loss(logits, batch.targets) if factor is None else self._times(factor, logits, batch.targets)
+        loss = self.loss(logits, batch.targets) if share is None else self._part_of(total, share, logits, batch.targets)
         outputs = {"loss": loss, "logits": logits}
         if before_backward is not None:
             before_backward(outputs, batch)
@@ -164,8 +170,15 @@ class Update:
         self.scaler.scale(loss if share is None else loss * share).backward()
         return outputs
 
-    def _times(self, factor: float | Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss times a factor; where that is 0, so are the loss and its gradient."""
+    def _part_of(self, total: float | Tensor, share: float, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return a micro-batch's loss, so that the mean over the micro-batches by their shares is the batch's loss.
+
+        A loss that divides by something else than the number of samples is multiplied by what makes up for that; where
+        the factor is 0, so are the loss and its gradient.
+        """
+        if self._summed is not None:
+            return self._summed(logits, targets) / total / share
+        factor = total_weight(self.loss, targets) / total / share
         if not isinstance(factor, Tensor):
             return self.loss(logits, targets) * factor
         # The mean over samples without weight is 0 / 0, and 0 times that would not be 0.
@@ -198,9 +211,24 @@ def total_weight(loss: Any, targets: Tensor) -> Tensor | float:
     if getattr(loss, "reduction", "mean") == "sum":
         return 1.0
     weight = getattr(loss, "weight", None)
-    if isinstance(loss, nn.CrossEntropyLoss) and weight is not None and targets.ndim == 1:
-        return weight[targets].sum()
+    if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
+        counted = targets[targets != loss.ignore_index]
+        return weight[counted].sum() if weight is not None else float(len(counted))
     return float(len(targets))
+
+
+def summed(loss: Any) -> Loss | None:
+    """Return a cross-entropy that sums where the given one takes the mean; None for any other loss.
+
+    A part of a batch whose labels all weigh nothing has no mean, but with label smoothing it has a sum.
+    """
+    if not isinstance(loss, nn.CrossEntropyLoss) or type(loss).forward is not nn.CrossEntropyLoss.forward:
+        return None
+    if loss.reduction != "mean":
+        return None
+    found = copy.copy(loss)
+    found.reduction = "sum"
+    return found
 
 
 def _parse_clip(given: Mapping[str, float | None]) -> tuple[float, tuple[str, float] | None]:

@@ -8,26 +8,33 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from hookline.data.batch import Batch
-from hookline.metrics.metric import Samples
+from hookline.metrics.metric import Labelled
 
 if TYPE_CHECKING:
     from hookline.engine.runner import Runner
 
 
 class BeforeEach:
-    """The validation batches of a runner, with the stage before each."""
+    """The validation batches of a runner, with the stage before each.
 
-    def __init__(self, runner: Runner) -> None:
+    Args:
+        runner: whose hooks are called.
+        seed: of what the model draws, such as dropout that stays on: seeded for each batch after the hooks.
+    """
+
+    def __init__(self, runner: Runner, seed: int) -> None:
         self.runner = runner
+        self.seed = seed
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches; between two of them is a place to break off."""
         runner = self.runner
         assert runner.val_loader is not None
-        for batch in runner.val_loader.batches(epoch):
+        for number, batch in enumerate(runner.val_loader.batches(epoch)):
             runner.check_interrupt()
             runner.batch = batch
             runner.call("before_val_iter")
+            runner.generators.seed_torch(self.seed + number)
             yield runner.batch
 
 
@@ -40,7 +47,7 @@ class AfterEach:
     def reset(self) -> None:
         """Nothing is kept."""
 
-    def update(self, outputs: Mapping[str, Tensor], batch: Samples) -> None:
+    def update(self, outputs: Mapping[str, Tensor], batch: Labelled) -> None:
         """Call the hooks."""
         self.runner.outputs = dict(outputs)
         self.runner.call("after_val_iter")

@@ -100,7 +100,7 @@ class CheckpointHook(Hook):
             return
         early = runner.status in ("interrupted", "failed")
         state = runner.resumable_state() if early or self.save_last else None
-        if state is not None and runner.clock.iter > 0 and self._moment(state) != self._saved:
+        if state is not None and runner.clock.iter > 0 and (self._new_best or self._moment(state) != self._saved):
             self._submit(runner, state)
         self._writer.join()
         self._report()

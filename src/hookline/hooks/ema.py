@@ -15,18 +15,16 @@ from hookline.engine import Hook, Priority, Runner
 class EMAHook(Hook):
     """Keep an exponential moving average of the weights and buffers (timm's ModelEmaV3).
 
-    After each update that it takes part in, `ema = d * ema + (1 - d) * weights`. Whenever the weights are evaluated the
-    average is too, and its numbers are `val_<name>/top1` and so on by the hook's name;
+    After each update that it takes part in, `ema = d * ema + (1 - d) * weights`. The evaluation hook evaluates it after
+    the weights, and its numbers are `val_<name>/top1` and so on by the hook's name;
     `evaluation.monitor=val_ema/top1` lets the average `ema` decide which epoch is best.
 
     Args:
         decay: d, in [0, 1).
-        warmup: let d rise from 0 as `1 - (1 + n / warmup_gamma)^-warmup_power`, n being the update since the start.
-        warmup_gamma: see above.
-        warmup_power: see above; 2/3 for a million updates and more, 3/4 for fewer.
-        interval: updates from one averaging to the next.
-        start: updates before the first; until then the average is the weights.
-        evaluate: evaluate the average.
+        warmup: let d begin low and rise to `decay` as `1 - (1 + n / warmup_gamma)^-warmup_power`, n being the update
+        since the start. warmup_gamma: see above. warmup_power: see above; 2/3 for a million updates and more, 3/4 for
+        fewer. interval: updates from one averaging to the next. start: updates before the first; until then the average
+        is the weights. evaluate: evaluate the average.
     """
 
     priority = Priority.BELOW_NORMAL
@@ -75,7 +73,7 @@ class EMAHook(Hook):
 
     def after_train_iter(self, runner: Runner) -> None:
         done = runner.clock.iter + 1
-        if done % self.interval == 0:
+        if done % self.interval == 0 or done <= self.start:
             # timm's count lets the first two updates copy the weights; one is enough.
             self._average.update(runner.model, step=done + 1)
 

@@ -42,14 +42,23 @@ class EvaluationHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         clock = runner.clock
         last = clock.iter >= clock.max_iters or runner.stop_training
-        if last or (self.by_epoch and self._due(clock.epoch + 1)):
+        due = self.by_epoch and self._due(clock.epoch + 1)
+        if (last or due) and self._measured != clock.iter:
             self._evaluate(runner)
+
+    def between_updates(self, runner: Runner) -> None:
+        # A hook may have ended the run because of the epoch's row.
+        if runner.stop_training and runner.clock.position <= 0 and self._measured != runner.clock.iter:
+            self._evaluate(runner)
+
+    # After so many iterations was the last evaluation.
+    _measured: int | None = None
 
     def _due(self, done: int) -> bool:
         return done >= self.start and (done - self.start) % self.interval == 0
 
-    @staticmethod
-    def _evaluate(runner: Runner) -> None:
+    def _evaluate(self, runner: Runner) -> None:
+        self._measured = runner.clock.iter
         runner.evaluate()
         for name, model in runner.averages.items():
             runner.evaluate(model, f"val_{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
@@ -14,8 +15,6 @@ from hookline.optim.group_values import group_names, momentum_of
 from hookline.schedules.quantities import tag_of
 
 log = logging.getLogger(__name__)
-
-TIMES = ("time/iter", "time/data")
 
 # Seconds between two updates of the status file.
 STATUS_SECONDS = 2.0
@@ -52,6 +51,7 @@ class LogHook(Hook):
         self.interval = interval
         self._told: set[str] = set()
         self._opened = False
+        self._sampled = -1
 
     def before_run(self, runner: Runner) -> None:
         self._window = Window(runner.sums)
@@ -62,8 +62,7 @@ class LogHook(Hook):
 
     def after_train_iter(self, runner: Runner) -> None:
         if runner.clock.due(self.interval) or runner.stop_training:
-            numbers, iteration = self._sample(runner), runner.clock.iter
-            self._each(lambda sink: sink.write(numbers, iteration))
+            self._write_sample(runner, runner.clock.iter)
             if perf_counter() >= self._next_status:
                 self._write_status(runner)
 
@@ -72,8 +71,19 @@ class LogHook(Hook):
         self._each(lambda sink: sink.write_row(runner.recorded, step, runner.history))
 
     def after_run(self, runner: Runner) -> None:
-        if self._opened:
-            self._each(lambda sink: sink.close(runner.status))
+        if not self._opened:
+            return
+        last = runner.clock.iter - 1
+        if runner.status in ("stopped", "diverged") and last > self._sampled:
+            self._write_sample(runner, last)
+        with ExitStack() as stack:  # which closes every sink, also where one is interrupted
+            for name in self.sinks:
+                stack.callback(self._try, name, lambda sink: sink.close(runner.status))
+
+    def _write_sample(self, runner: Runner, iteration: int) -> None:
+        self._sampled = iteration
+        numbers = self._sample(runner)
+        self._each(lambda sink: sink.write(dict(numbers), iteration))
 
     def _write_status(self, runner: Runner) -> None:
         runner.job.write_status(runner.status, **how_far(runner))
@@ -87,30 +97,34 @@ class LogHook(Hook):
                 if value is not None:
                     numbers[f"{tag_of(field)}/{name}"] = float(value)
         window = self._window
-        for name in (*runner.sums.names("train/"), *TIMES):
+        for name in (*runner.sums.names("train/"), *runner.sums.names("time/")):
             numbers[name] = window.value(name)
-        numbers["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
+        if "time/iter" in numbers:
+            numbers["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
         window.advance()
         return numbers
 
     def _each(self, act: Callable[[Sink], Any]) -> dict[str, Any]:
-        """Return what `act` gives for every sink, by name; what a sink raises is said once."""
-        found = {}
-        for name, sink in self.sinks.items():
-            try:
-                found[name] = act(sink)
-            except Exception as error:  # a place for numbers must not end the training that makes them
-                if name not in self._told:
-                    self._told.add(name)
-                    log.warning("logger.%s failed, training goes on: %s: %s", name, type(error).__name__, error)
-                    log.debug("logger.%s", name, exc_info=True)
-        return found
+        """Return what `act` gives for each sink, by name; what a sink raises is said once."""
+        found = {name: self._try(name, act) for name in self.sinks}
+        return {name: result for name, result in found.items() if result is not None}
+
+    def _try(self, name: str, act: Callable[[Sink], Any]) -> Any:
+        try:
+            return act(self.sinks[name])
+        except Exception as error:  # a place for numbers must not end the training that makes them
+            if name not in self._told:
+                self._told.add(name)
+                log.warning("logger.%s failed, training goes on: %s: %s", name, type(error).__name__, error)
+                log.debug("logger.%s", name, exc_info=True)
+            return None
 
     def state_dict(self) -> dict[str, Any]:
         return {"window": self._window.state_dict(), "sinks": self._each(lambda sink: sink.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._window.load_state_dict(state["window"])
+        self._sampled = self._runner.clock.iter - 1
         names = {id(sink): name for name, sink in self.sinks.items()}
         step, history = self._runner.clock.iter, self._runner.history
         self._each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), step, history))

@@ -31,6 +31,8 @@ class TrainMetricsHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._last = perf_counter()
+        # Here and not at the epoch's end: an epoch that a shorter run cut short goes on in a longer one.
+        self._epoch.advance()
 
     def after_train_iter(self, runner: Runner) -> None:
         sums, outputs, count = runner.sums, runner.outputs, runner.batch.targets.shape[0]
@@ -76,7 +78,6 @@ class TrainMetricsHook(Hook):
                 "throughput/images_per_second": window.rate("train/loss", "time/iter"),
             }
         )
-        window.advance()
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch": self._epoch.state_dict()}

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from hookline.config.checks import check_number
-from hookline.metrics.metric import Samples
+from hookline.metrics.metric import Labelled
 
 
 class SampleMean(ABC):
@@ -28,7 +28,7 @@ class SampleMean(ABC):
         self._sum: Tensor | float = 0.0
         self._count: Tensor | float = 0.0
 
-    def update(self, outputs: Mapping[str, Tensor], batch: Samples) -> None:
+    def update(self, outputs: Mapping[str, Tensor], batch: Labelled) -> None:
         """Take in a batch."""
         values = self.of_samples(outputs["logits"], batch.targets).double()
         if batch.weights is None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 
-class Samples(Protocol):
+class Labelled(Protocol):
     """What a metric needs of a batch: `hookline.data.Batch` has it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Metric(Protocol):
         """Forget all samples."""
         ...
 
-    def update(self, outputs: Mapping[str, Tensor], batch: Samples) -> None:
+    def update(self, outputs: Mapping[str, Tensor], batch: Labelled) -> None:
         """Take in a batch: `outputs["logits"]` is `[B, classes]`, `batch.targets` the labels `[B]`."""
         ...
 

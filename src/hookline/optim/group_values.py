@@ -13,11 +13,11 @@ def group_names(optimizer: Optimizer) -> list[str]:
     return [str(group.get("name", index)) for index, group in enumerate(optimizer.param_groups)]
 
 
-def base_values(optimizer: Optimizer, fields: Iterable[str]) -> dict[str, dict[str, float]]:
+def base_values(optimizer: Optimizer, quantities: Iterable[str]) -> dict[str, dict[str, float]]:
     """Return by field (`lr`, `momentum`, `weight_decay`, ...) its value in every group that has it, by group name."""
     groups = list(zip(group_names(optimizer), optimizer.param_groups, strict=True))
     found = {}
-    for field in fields:
+    for field in quantities:
         values = {name: momentum_of(group) if field == "momentum" else group.get(field) for name, group in groups}
         found[field] = {name: float(value) for name, value in values.items() if value is not None}
     return found

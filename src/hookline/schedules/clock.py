@@ -64,7 +64,11 @@ class Clock:
     def due(self, interval: int) -> bool:
         """Say whether what happens every `interval` iterations happens in this one.
 
-        It does in the first iteration, in each whose number is a multiple of `interval`, and in the last.
+        It does in the first iteration, in each whose number is a multiple of `interval`, and in the last. It is asked
+        in the stages of an iteration; in `between_updates` the iteration is over, and `iter` counts it.
+
+        Args:
+            interval: iterations, at least 1.
         """
         return self.iter % interval == 0 or self.iter + 1 == self.max_iters
 
@@ -92,6 +96,9 @@ class Clock:
                 f"an epoch had {state['iters_per_epoch']} iterations and has {self.iters_per_epoch} here: the batch"
                 " size or the data differ"
             )
+        position = state["iter"] - state["epoch"] * self.iters_per_epoch
+        if state["iter"] < 0 or state["epoch"] < 0 or not -self.iters_per_epoch < position <= self.iters_per_epoch:
+            raise ValueError(f"iteration {state['iter']} is not in epoch {state['epoch']}")
         if state["iter"] > self.max_iters:
             raise ValueError(f"{state['iter']} iterations are done, and this run has only {self.max_iters}")
         self.epoch, self.iter, self.phase = state["epoch"], state["iter"], state["phase"]
