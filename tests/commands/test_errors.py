@@ -65,7 +65,7 @@ CASES = {
         ["update.grad_clip.max_norm=1", "update.grad_clip.value=1"],
         ["update.grad_clip.value=1", "null where max_norm is given"],
     ),
-    "checkpoint's parameter": (["checkpoint.last=maybe"], ["checkpoint.last=maybe", "bool"]),
+    "checkpoint's parameter": (["checkpoint.save_last=maybe"], ["checkpoint.save_last=maybe", "bool"]),
     "no hook": (["+hooks.mine._target_=torch.nn.Identity"], ["hooks.mine", "hookline.hooks.Hook"]),
     "no sink": (["+logger.mine._target_=torch.nn.Identity"], ["logger.mine", "hookline.loggers.sink.Sink"]),
     "no metric": (["+evaluation.metrics.mine._target_=torch.nn.Identity"], ["evaluation.metrics.mine", "compute"]),

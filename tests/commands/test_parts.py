@@ -40,7 +40,7 @@ class Lines(Sink):
     def write(self, numbers, step) -> None:
         self.tell("write", step, sorted(numbers))
 
-    def write_row(self, history, step) -> None:
+    def write_row(self, numbers, step, history) -> None:
         self.tell("row", step, history[-1]["epoch"])
 
     def close(self, status) -> None:
@@ -152,9 +152,13 @@ def test_no_checkpoints(short):
 
 
 @pytest.mark.parametrize(
-    ("setting", "files"), [("checkpoint.best=false", {"last.pt"}), ("checkpoint.last=false", {"best.pt"})]
+    ("setting", "files"),
+    [
+        ("checkpoint.save_best=false", {"last.pt", "iter_00000006.pt"}),
+        ("checkpoint.max_keep_ckpts=-1", {"last.pt", "best.pt", "iter_00000003.pt", "iter_00000006.pt"}),
+    ],
 )
-def test_one_kind_of_checkpoint(setting, files, short):
+def test_which_checkpoints(setting, files, short):
     assert {path.name for path in (short(setting).run_dir / "checkpoints").iterdir()} == files
 
 

@@ -60,6 +60,8 @@ def train(folder: Path, overrides: list[str], resume: Path | None = None, states
         runner.register_hooks([SaveEverywhere(states)])
     runner.run(read(resume) if resume else None)
     found = {name: digest(part) for name, part in runner.state_dict()["parts"].items()}
+    # The files' lengths in it are this folder's own.
+    found["hooks.logger"] = digest(runner.state_dict()["parts"]["hooks.logger"]["window"])
     found["best"] = digest(runner.best)
     found["metrics.csv"] = digest(without_times((folder / "metrics.csv").read_text()))
     found["lr_curve.png"] = hashlib.sha256((folder / "lr_curve.png").read_bytes()).hexdigest()

@@ -82,7 +82,8 @@ def verify(path: Path) -> None:
             file.seek(-tail, os.SEEK_END)
             end = file.read()
             found = _COMMENT.fullmatch(end[_END_LENGTH:])
-            if found is None or not end.startswith(_END):
+            length = struct.pack("<H", _COMMENT_LENGTH)
+            if found is None or not end.startswith(_END) or end[_END_LENGTH - 2 : _END_LENGTH] != length:
                 raise CheckpointError(f"{path}: is truncated, damaged, or no checkpoint of hookline's")
             checksum = _checksum(file.fileno(), size - _COMMENT_LENGTH - 2)
     except OSError as error:

@@ -26,6 +26,6 @@ def plain_numbers(numbers: Mapping[str, Any]) -> dict[str, float]:
                     raise TypeError
                 value = float(value)
             except (TypeError, ValueError, RuntimeError) as error:
-                raise TypeError(f"{name}={value!r}: must be a number, or an array or tensor without dimensions") from error
+                raise TypeError(f"{name}={value!r}: must be a number, or an array or tensor of no dimension") from error
         found[name] = value
     return found

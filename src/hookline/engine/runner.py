@@ -473,11 +473,11 @@ class Runner:
 
     def _failed(self, error: BaseException) -> None:
         stage, hook = self._at
-        if isinstance(error, Interrupted | KeyboardInterrupt):
-            self.status, self.stop_reason = "interrupted", str(error) or "SIGINT"
-            self.aborted = isinstance(error, KeyboardInterrupt)
+        if isinstance(error, Interrupted):
+            self.status, self.stop_reason = "interrupted", str(error)
             return
-        self.status = "failed"
+        self.aborted = isinstance(error, KeyboardInterrupt)
+        self.status = "interrupted" if self.aborted else "failed"
         try:
             text = str(error)
         except Exception:  # whatever a class of somebody's does when it is asked for its text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from time import monotonic, perf_counter
 from typing import Any
@@ -31,6 +32,7 @@ class CheckpointHook(Hook):
     a time. A write that fails is tried again, then reported, and training goes on; the next one is tried soon after.
 
     A run that ends early, by a signal or an error, leaves a checkpoint of where it was if an update was not under way.
+    Once a training loss was not finite, no more are written.
 
     Args:
         interval: epochs between checkpoints; 0 for none at an interval.
@@ -90,20 +92,24 @@ class CheckpointHook(Hook):
         self._new_best = self.save_best and is_best
 
     def between_updates(self, runner: Runner) -> None:
-        if self._due(runner.clock):
+        if self._due(runner.clock) and self._is_sound(runner):
             self._submit(runner, runner.state_dict())
         if self._retry_at is not None or not self._writer.busy:
             self._report()
 
     def after_run(self, runner: Runner) -> None:
-        if runner.aborted:
-            return
         early = runner.status in ("interrupted", "failed")
-        state = runner.resumable_state() if early or self.save_last else None
-        if state is not None and runner.clock.iter > 0 and (self._new_best or self._moment(state) != self._saved):
-            self._submit(runner, state)
+        if (early or self.save_last) and not runner.aborted and runner.clock.iter > 0 and self._is_sound(runner):
+            state = runner.resumable_state()
+            if state is not None and (self._new_best or self._moment(state) != self._saved):
+                self._submit(runner, state)
         self._writer.join()
         self._report()
+
+    @staticmethod
+    def _is_sound(runner: Runner) -> bool:
+        # A state without finite numbers must not take a good one's place.
+        return math.isfinite(runner.sums.total("train/loss")[0])
 
     def _due(self, clock: Clock) -> bool:
         if self._new_best or (self._retry_at is not None and monotonic() >= self._retry_at):
@@ -149,7 +155,7 @@ class CheckpointHook(Hook):
     def _report(self) -> None:
         error = self._writer.take_error()
         if error is not None:
-            free = shutil.disk_usage(self._folder.folder).free
+            free = shutil.disk_usage(self._folder.folder.parent).free
             log.warning(
                 "the checkpoint could not be written, training goes on (%s: %s; %.1f MB free in %s)",
                 type(error).__name__,
