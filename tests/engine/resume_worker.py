@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
+from hookline.analysis.lasting import digest, without_times
 from hookline.checkpoint import read, write
 from hookline.config import resolvers
 from hookline.config.paths import conf
@@ -63,39 +61,6 @@ def train(folder: Path, overrides: list[str], resume: Path | None = None, states
     # The files' lengths in it are this folder's own.
     found["hooks.logger"] = digest(runner.state_dict()["parts"]["hooks.logger"]["window"])
     found["best"] = digest(runner.best)
-    found["metrics.csv"] = digest(without_times((folder / "metrics.csv").read_text()))
+    found["metrics.csv"] = digest(without_times(folder / "metrics.csv"))
     found["lr_curve.png"] = hashlib.sha256((folder / "lr_curve.png").read_bytes()).hexdigest()
     return found
-
-
-def without_times(table: str) -> list[list[str]]:
-    rows = [line.split(",") for line in table.splitlines()]
-    keep = [i for i, name in enumerate(rows[0]) if not name.startswith(("time/", "throughput/"))]
-    return [[row[i] for i in keep] for row in rows]
-
-
-def digest(content: Any) -> str:
-    """Return a hash of every bit of a nested structure, but for what is a measured time."""
-    whole = hashlib.sha256()
-    for piece in pieces(content):
-        whole.update(piece)
-    return whole.hexdigest()
-
-
-def pieces(content: Any) -> Iterator[bytes]:
-    if isinstance(content, Tensor):
-        yield f"{content.dtype}{tuple(content.shape)}".encode()
-        yield content.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if content.numel() else b""
-    elif isinstance(content, Mapping):
-        for key in sorted(content, key=str):
-            if not str(key).startswith(("time/", "throughput/")):
-                yield str(key).encode()
-                yield from pieces(content[key])
-    elif isinstance(content, list | tuple):
-        yield b"["
-        for value in content:
-            yield from pieces(value)
-    elif isinstance(content, float):
-        yield struct.pack("<d", content)
-    else:
-        yield repr(content).encode()

@@ -12,8 +12,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.config.errors import ConfigError
+from hookline.config.files import replacing
 
 log = logging.getLogger(__name__)
+
+# Where Hydra keeps what the command line changed in a run's config.
+OVERRIDES = Path(".hydra", "overrides.yaml")
 
 # Keys that may change in mid-run, with all that is below them: how long, on what, what is logged and kept.
 MAY_CHANGE = (
@@ -43,14 +47,25 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     if any(argument in ("-m", "--multirun") for argument in arguments):
         raise ConfigError(f"resume={given}: cannot be combined with --multirun; start the sweep again instead")
     run_dir = run_directory(Path(str(given)).expanduser())
-    stored = run_dir / ".hydra" / "overrides.yaml"
+    stored = run_dir / OVERRIDES
     try:
         overrides = yaml.safe_load(stored.read_text()) or []
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"resume={given}: {stored} cannot be read: {error}") from error
+    added = {_key(override) for override in overrides if override.startswith("+")}
     now = {_key(argument) for argument in arguments} | {"resume", "resume_force"}
     kept = [override for override in overrides if _key(override) not in now]
-    return [*kept, *arguments, f"hydra.run.dir={_quoted(run_dir)}"]
+    # A key that the run was started with is there already: it takes no plus, and to remove it is not to add it.
+    given_now = [f"+{a}" if _key(a) in added and a[0] not in "+~-" else a for a in arguments]
+    given_now = [a for a in given_now if not (a.startswith("~") and _key(a) in added)]
+    # Hydra would write its own files anew, and not as a whole.
+    return [*kept, *given_now, f"hydra.run.dir={_quoted(run_dir)}", "hydra.output_subdir=null"]
+
+
+def store_overrides(directory: Path, overrides: Sequence[str]) -> None:
+    """Replace what the run directory says of the overrides, so that the next time goes on from what holds now."""
+    with replacing(directory / OVERRIDES) as beside:
+        beside.write_text(yaml.safe_dump(list(overrides), allow_unicode=True))
 
 
 def run_directory(path: Path) -> Path:
@@ -61,8 +76,8 @@ def run_directory(path: Path) -> Path:
         found = path.parent.parent if path.parent.name == "checkpoints" else path.parent
     else:
         raise ConfigError(f"resume={path}: there is no such run directory or checkpoint")
-    if not (found / ".hydra" / "overrides.yaml").is_file():
-        raise ConfigError(f"resume={path}: {found} is no run directory: it has no .hydra/overrides.yaml")
+    if not (found / OVERRIDES).is_file():
+        raise ConfigError(f"resume={path}: {found} is no run directory: it has no {OVERRIDES}")
     return found.resolve()
 
 
@@ -73,6 +88,7 @@ def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
         ConfigError: there is none where one was asked for, or it cannot be read.
     """
     from hookline.checkpoint import CheckpointError, CheckpointFolder, read
+    from hookline.engine.run_state import StateError, check_format
 
     wanted = cfg.get("resume")
     if wanted is None:
@@ -80,15 +96,18 @@ def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
     path = Path(str(wanted)).expanduser()
     try:
         if wanted != "auto" and path.is_file():
-            return read(path)
-        found = CheckpointFolder(directory / "checkpoints").newest()
-    except CheckpointError as error:
+            state = read(path)
+        else:
+            found = CheckpointFolder(directory / "checkpoints").newest()
+            if found is None and wanted == "auto":
+                return None
+            if found is None:
+                raise ConfigError(f"resume={wanted}: {directory / 'checkpoints'} holds no checkpoint")
+            state = found[1]
+        check_format(state)
+    except (CheckpointError, StateError) as error:
         raise ConfigError(f"resume={wanted}: {error}") from error
-    if found is None:
-        if wanted == "auto":
-            return None
-        raise ConfigError(f"resume={wanted}: {directory / 'checkpoints'} holds no checkpoint")
-    return found[1]
+    return state
 
 
 def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.commands.app import chosen_option
-from hookline.commands.resume import check_changes, cut_logs, load_state
+from hookline.commands.resume import check_changes, cut_logs, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError
 from hookline.config.instantiate import told_at
@@ -60,6 +60,7 @@ def train(cfg: DictConfig) -> float:
         runner = build_runner(cfg, job, chosen_option("optimizer"))
         if state:
             cut_logs(directory, state["logs"])
+            store_overrides(directory, overrides)
         describe(cfg, runner)
         if state:
             describe_resume(state, changes, runner)
@@ -111,7 +112,8 @@ def describe_resume(state: Mapping[str, Any], changes: Sequence[str], runner: Ru
 def interrupted_line(runner: Runner) -> str:
     """Return where a run was interrupted, and how it goes on."""
     place = shown(runner.work_dir)
-    return f"interrupted ({runner.stop_reason}) after iteration {runner.clock.iter}; go on with resume={place}"
+    where = f"interrupted ({runner.stop_reason}) after iteration {runner.clock.iter}"
+    return f"{where}; go on with: python src/train.py resume={place}"
 
 
 def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None) -> None:

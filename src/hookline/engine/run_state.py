@@ -64,13 +64,7 @@ class RunState:
         Raises:
             StateError: the format is another one, a part is missing or unknown, or a part refuses its state.
         """
-        if state.get("format") != FORMAT:
-            raise StateError(
-                f"the state's format is {state['format']}, and this version reads {FORMAT}"
-                if "format" in state
-                else f"the state is of hookline 0.1 (format 1), and this version reads format {FORMAT}; its weights"
-                " load with model.checkpoint_path=FILE"
-            )
+        check_format(state)
         given = state.get("parts")
         if not isinstance(given, Mapping):
             raise StateError("the state has no parts")
@@ -95,6 +89,17 @@ class RunState:
                     problems.append(problem)
         for problem in problems:
             log.warning("%s (left out, as resume_force=true)", problem)
+
+
+def check_format(state: Mapping[str, Any]) -> None:
+    """Raise `StateError` where a state is of another version's format."""
+    if "format" not in state:
+        raise StateError(
+            f"the state is of hookline 0.1 (format 1), and this version reads format {FORMAT}; its weights load with"
+            " model.checkpoint_path=FILE"
+        )
+    if state["format"] != FORMAT:
+        raise StateError(f"the state's format is {state['format']}, and this version reads {FORMAT}")
 
 
 class OptimizerState:

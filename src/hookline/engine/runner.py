@@ -93,6 +93,8 @@ class Runner:
             one row for each number of iterations.
         best: the row of the history that did best by `monitor`, or empty.
         averages: other models that are evaluated beside the run's own, such as averages of its weights, by name.
+        newest_state: returns the newest state that the run can go back to, None if there is none; a hook that keeps
+            states puts its own function here.
         first_iter: the iteration that this process began with.
         resumed: whether the run took up an earlier one's state.
         stop_training: whether the run ends after the current iteration; `stop` sets it.
@@ -134,6 +136,7 @@ class Runner:
         self.recorded: dict[str, float] = {}
         self.averages: dict[str, nn.Module] = {}
         self.sums = Sums()
+        self.newest_state: Callable[[], dict[str, Any] | None] = lambda: None
         self.generators = Generators(update.device)
         self.clock = clock
         clock.history = self.history
@@ -271,7 +274,8 @@ class Runner:
                     self.load_state_dict(earlier)
             if self.numbers:  # of an evaluation after the last row
                 self._record(self.clock.epoch)
-            self.status = self.stop_status if self.stop_training and not self.clock.finished else "completed"
+            early = self.stop_training and (self.stop_status != "stopped" or not self.clock.finished)
+            self.status = self.stop_status if early else "completed"
         except BaseException as error:
             self._failed(error)
             self._end()

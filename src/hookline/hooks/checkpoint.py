@@ -85,6 +85,7 @@ class CheckpointHook(Hook):
         # Of which moment the newest checkpoint is: finished iterations, and finished phases of the workflow.
         self._saved: tuple[int, int] | None = None
         self._new_best = False
+        runner.newest_state = self._newest_state
         self._check_space(runner)
 
     def after_record(self, runner: Runner) -> None:
@@ -105,6 +106,11 @@ class CheckpointHook(Hook):
                 self._submit(runner, state)
         self._writer.join()
         self._report()
+
+    def _newest_state(self) -> dict[str, Any] | None:
+        self._writer.join()
+        found = self._folder.newest() if self.save_optimizer else None
+        return found[1] if found else None
 
     @staticmethod
     def _is_sound(runner: Runner) -> bool:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hookline.checkpoint import CheckpointFolder
 from hookline.config.checks import check_choice, check_number
 from hookline.engine import Hook, Priority, Runner
 
@@ -31,8 +30,8 @@ class NonFiniteLossHook(Hook):
         max_rollbacks: so many; after them the run ends as `diverged`.
     """
 
-    # After the schedules have set the learning rate.
-    priority = Priority.HIGH
+    # After the schedules have set the learning rate, and after the loss was added to the sums.
+    priority = Priority.BELOW_NORMAL
 
     def __init__(self, action: str = "stop", interval: int = 50, factor: float = 0.5, max_rollbacks: int = 3) -> None:
         check_choice("action", action, ACTIONS)
@@ -74,18 +73,19 @@ class NonFiniteLossHook(Hook):
             runner.stop("the loss is not finite", "diverged")
 
     def _go_back(self, runner: Runner) -> None:
-        found = CheckpointFolder(runner.work_dir / "checkpoints").newest()
-        if found is None:
+        state = runner.newest_state()
+        if state is None:
             runner.stop("the loss is not finite, and there is no checkpoint to go back to", "diverged")
             return
-        path, content = found
         self._rollbacks += 1
         log.warning(
-            "the loss is not finite: back to %s, learning rate times %g", path.name, self.factor**self._rollbacks
+            "the loss is not finite: back to iteration %d, learning rate times %g",
+            state["parts"]["clock"]["iter"],
+            self.factor**self._rollbacks,
         )
         # The state that is loaded has fewer rollbacks.
-        content["parts"][f"hooks.{self.name}"] = self.state_dict()
-        runner.rewind(content)
+        state["parts"][f"hooks.{self.name}"] = self.state_dict()
+        runner.rewind(state)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rollbacks": self._rollbacks}

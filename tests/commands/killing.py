@@ -1,0 +1,29 @@
+"""Hooks that end a run from within, at a moment that a test chooses."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from hookline.hooks import Hook
+
+
+class Send(Hook):
+    """Sends this process a signal in a stage, once so many iterations are done, and perhaps again later in the run."""
+
+    priority = 0
+
+    def __init__(self, name: str, stage: str, after: int, again: str | None = None) -> None:
+        self.signal, self.after, self.again, self.sent = getattr(signal, name), after, again, False
+        stages = {stage: self.send} | ({again: self.send_again} if again else {})
+        methods = {place: lambda hook, runner, method=method: method(runner) for place, method in stages.items()}
+        self.__class__ = type("Send", (Send,), methods)
+
+    def send(self, runner) -> None:
+        if runner.clock.iter >= self.after and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), self.signal)
+
+    def send_again(self, runner) -> None:
+        if self.sent:
+            os.kill(os.getpid(), self.signal)
