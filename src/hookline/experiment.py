@@ -333,6 +333,21 @@ def build_schedules(cfg: DictConfig, clock: Clock) -> dict[str, Curve]:
     return {field: build_schedule(node, field, clock) for field, node in schedule_nodes(cfg).items()}
 
 
+def check_schedules(schedules: Mapping[str, Curve], bases: Mapping[str, Mapping[str, float]], clock: Clock) -> None:
+    """Raise `ConfigError` where a schedule does not fit the parameter groups that it drives.
+
+    Args:
+        schedules: the curves by the field that each drives.
+        bases: by field, the base value of every parameter group by the group's name.
+        clock: the start of the run.
+    """
+    from hookline.optim.group_curves import check_schedule
+
+    for field, schedule in schedules.items():
+        if bases.get(field):  # a field that the optimizer lacks is the schedule hook's to refuse
+            check_schedule(schedule, field, list(bases[field].values()), clock)
+
+
 def build_metrics(cfg: DictConfig) -> list[Metric]:
     """Return what is measured on the validation set."""
     nodes = to_plain((cfg.get("evaluation") or {}).get("metrics") or {}, "evaluation.metrics")
@@ -424,6 +439,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
     from hookline.engine.device import Generators
     from hookline.engine.threads import resolve_threads
     from hookline.engine.trial import check_model
+    from hookline.optim.group_values import base_values
 
     require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
     with told_at(""):
@@ -446,6 +462,8 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
     train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device))
     clock = build_clock(cfg, len(train_loader))
     optimizer = build_optimizer(cfg, model, option)
+    schedules = build_schedules(cfg, clock)
+    check_schedules(schedules, base_values(optimizer, schedules), clock)
     with told_at("evaluation"):
         return Runner(
             update=build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze),
@@ -453,7 +471,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
             val_loader=val_loader if validates else None,
             metrics=metrics,
             clock=clock,
-            schedules=build_schedules(cfg, clock),
+            schedules=schedules,
             hooks=hooks,
             monitor=evaluation.get("monitor") or "train/loss",
             mode=evaluation.get("mode"),

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
-from hookline.config.errors import ParameterError
 from hookline.config.files import replacing
-from hookline.config.instantiate import parameter_error
-from hookline.schedules import Clock, Curve, Fixed, WarmUp
-from hookline.schedules.quantities import spellings, tag_of
+from hookline.optim.group_curves import DRIVEN_FROM_ZERO, curves_of_groups
+from hookline.schedules import Clock, Curve, WarmUp
+from hookline.schedules.quantities import tag_of
 
 
 class _NeverBetter(dict[str, float]):
@@ -87,7 +86,10 @@ def compute(
     return Preview(
         clock,
         series={
-            field: _series(schedules.get(field, Fixed()), field, clock, groups) for field, groups in base_values.items()
+            field: _series(schedules[field], field, clock, groups)
+            if field in schedules
+            else {name: [base] * clock.max_iters for name, base in groups.items()}
+            for field, groups in base_values.items()
         },
         warmup_end=min(lr.end, clock.max_iters) if isinstance(lr, WarmUp) else 0,
     )
@@ -110,16 +112,12 @@ def values(curve: Curve, base_value: float, clock: Clock) -> list[float]:
 def _series(schedule: Curve, field: str, clock: Clock, bases: Mapping[str, float]) -> dict[str, list[float]]:
     done: dict[tuple[int, float], list[float]] = {}
     series = {}
-    for index, (name, base) in enumerate(bases.items()):
-        try:
-            curve = schedule.for_group(index, len(bases))
-        except ParameterError as error:
-            words = {name: key for key, name in spellings(field).items()}
-            raise parameter_error(f"{field}_schedule", error.respelled(words)) from error
+    curves = curves_of_groups(schedule, field, len(bases))
+    for (name, base), curve in zip(bases.items(), curves, strict=True):
         # Groups with one curve and one base value are computed once: a layer-wise decay has dozens.
         if (id(curve), base) not in done:
             # A group whose weight decay is 0 keeps it, as in training.
-            constant = base == 0 and field not in ("lr", "momentum")
+            constant = base == 0 and field not in DRIVEN_FROM_ZERO
             done[id(curve), base] = [base] * clock.max_iters if constant else values(curve, base, clock)
         series[name] = done[id(curve), base]
     return series

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from hookline.analysis.lr_warnings import lr_warnings
 from hookline.analysis.preview import Preview, compute, write_csv, write_tensorboard
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
@@ -22,8 +24,10 @@ from hookline.config.checks import check_number
 from hookline.config.errors import ConfigError
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
-from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, require
+from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, check_schedules, require
 from hookline.schedules import Clock
+
+log = logging.getLogger(__name__)
 
 # The curves of a sweep's jobs by what each was told, to be overlaid when all are done.
 _jobs: dict[str, Preview] = {}
@@ -87,7 +91,11 @@ def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
     """Return the values of the run that `cfg` describes."""
     require(cfg, "lr_schedule", "optimizer", "runner")
     schedules = build_schedules(cfg, clock)
-    return compute(schedules, clock, groups_of(cfg, list(schedules)))
+    bases = groups_of(cfg, list(schedules))
+    check_schedules(schedules, bases, clock)
+    for warning in lr_warnings(schedules["lr"], bases["lr"], clock):
+        log.warning(warning)
+    return compute(schedules, clock, bases)
 
 
 def groups_of(cfg: DictConfig, quantities: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -18,6 +18,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from hookline.analysis.lr_warnings import lr_warnings
 from hookline.commands.app import chosen_option
 from hookline.commands.resume import check_changes, cut_logs, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
@@ -33,6 +34,7 @@ from hookline.experiment import build_runner, lr_factor
 from hookline.hooks.log import how_far
 from hookline.job import Job
 from hookline.loggers.console import shown
+from hookline.optim.group_values import base_values
 from hookline.optim.groups_table import groups_table
 
 log = logging.getLogger(__name__)
@@ -197,6 +199,8 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
         base = cfg.auto_scale_lr.base_batch_size
         log.info("learning rate: times %g, for batches of %d instead of %d", factor, cfg.data.batch_size, base)
     log.info("parameter groups:\n%s", groups_table(runner.optimizer))
+    for warning in lr_warnings(runner.schedules["lr"], base_values(runner.optimizer, ["lr"])["lr"], runner.clock):
+        log.warning(warning)
 
 
 def versions() -> dict[str, str]:

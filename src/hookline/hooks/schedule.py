@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import parameter_error
 from hookline.engine import Hook, Priority, Runner
+from hookline.optim.group_curves import DRIVEN_FROM_ZERO, curves_of_groups
 from hookline.optim.group_values import group_names, momentum_field
 from hookline.schedules import Curve
-from hookline.schedules.quantities import spellings
 
 
 class Target(NamedTuple):
@@ -43,15 +43,11 @@ class ScheduleHook(Hook):
         groups = runner.optimizer.param_groups
         self._targets: list[Target] = []
         for field, schedule in runner.schedules.items():
-            try:
-                curves = [schedule.for_group(index, len(groups)) for index in range(len(groups))]
-            except ParameterError as error:
-                words = {name: key for key, name in spellings(field).items()}
-                raise parameter_error(f"{field}_schedule", error.respelled(words)) from error
+            curves = curves_of_groups(schedule, field, len(groups))
             for name, group, curve in zip(group_names(runner.optimizer), groups, curves, strict=True):
                 key, place = _place(field, group, runner.optimizer)
                 base = group[key] if place is None else group[key][place]
-                if base != 0 or field in ("lr", "momentum"):
+                if base != 0 or field in DRIVEN_FROM_ZERO:
                     self._targets.append(Target(f"{field}/{name}", group, key, place, base, curve))
 
     def before_train_iter(self, runner: Runner) -> None:

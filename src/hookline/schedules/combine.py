@@ -95,6 +95,13 @@ class Sequential(Curve):
         other.parts = [replace(part, curve=curve) for curve, part in zip(curves, self.parts, strict=True)]
         return other
 
+    def floors(self) -> dict[str, float]:
+        return {
+            f"parts[{k}].curve.{name}": floor / part.factor
+            for k, part in enumerate(self.parts)
+            for name, floor in part.curve.floors().items()
+        }
+
     def __call__(self, base_value: float, clock: Clock) -> float:
         i = clock.iter
         k = bisect_right(self._ends, i)
@@ -128,6 +135,13 @@ class Chain(Curve):
         other = copy(self)
         other.curves = curves
         return other
+
+    def floors(self) -> dict[str, float]:
+        return {
+            f"curves[{k}].{name}": floor
+            for k, curve in enumerate(self.curves)
+            for name, floor in curve.floors().items()
+        }
 
     def __call__(self, base_value: float, clock: Clock) -> float:
         value = self.curves[0](base_value, clock)

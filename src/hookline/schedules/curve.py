@@ -65,6 +65,10 @@ class Curve(ABC):
         """
         return self
 
+    def floors(self) -> dict[str, float]:
+        """Return the floors that are given as values, by the parameter's name: the base value is not below them."""
+        return {}
+
     def _total(self, clock: Clock) -> int:
         """Return the run's length `T` in the unit of the curve."""
         return clock.max_epochs if self.by_epoch else clock.max_iters
@@ -97,6 +101,9 @@ class Decay(Curve):
             check_number("min_value_ratio", min_value_ratio, ge=0, le=1)
         self.floor_value = min_value or 0.0
         self.floor_ratio = min_value_ratio or 0.0
+
+    def floors(self) -> dict[str, float]:
+        return {"min_value": self.floor_value}
 
 
 def anneal_cos(start: float, end: float, factor: float) -> float:

@@ -81,6 +81,9 @@ class Step(Curve):
         value = base_value * self.gamma**steps
         return value if self.min_value is None else max(value, self.min_value)
 
+    def floors(self) -> dict[str, float]:
+        return {"min_value": self.min_value or 0.0}
+
 
 class Exp(Curve):
     """Multiply by `gamma` every epoch or iteration: `b gamma^t`.
@@ -123,6 +126,9 @@ class Poly(Curve):
     def __call__(self, base_value: float, clock: Clock) -> float:
         factor = clock.epoch / clock.max_epochs if self.by_epoch else clock.iter / clock.max_iters
         return (base_value - self.min_value) * (1 - factor) ** self.power + self.min_value
+
+    def floors(self) -> dict[str, float]:
+        return {"min_value": self.min_value}
 
 
 class Inv(Curve):

@@ -16,11 +16,24 @@ from hookline.schedules.clock import Clock
 from hookline.schedules.curve import Decay
 from hookline.schedules.length import parse_length
 
-TAILS: dict[str, Callable[[float], float]] = {
-    "linear": lambda x: 1 - x,
-    "sqrt": lambda x: 1 - math.sqrt(x),
-    "cosine": lambda x: 0.5 * (1 + math.cos(math.pi * x)),
-}
+
+def linear_tail(x: float) -> float:
+    """Return `1 - x`."""
+    return 1 - x
+
+
+def sqrt_tail(x: float) -> float:
+    """Return `1 - sqrt(x)`."""
+    return 1 - math.sqrt(x)
+
+
+def cosine_tail(x: float) -> float:
+    """Return `(1 + cos(pi x)) / 2`."""
+    return 0.5 * (1 + math.cos(math.pi * x))
+
+
+# Functions with names, so that a curve can be pickled.
+TAILS: dict[str, Callable[[float], float]] = {"linear": linear_tail, "sqrt": sqrt_tail, "cosine": cosine_tail}
 
 
 class Wsd(Decay):

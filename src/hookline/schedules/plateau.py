@@ -69,6 +69,9 @@ class Plateau(Curve):
             self._counted = clock.history, now, reductions
         return max(base_value * self.factor**reductions, min(self.min_value, base_value))
 
+    def floors(self) -> dict[str, float]:
+        return {"min_value": self.min_value}
+
     def reductions(self, history: History) -> int:
         """Return `k` after these rows; a row without the metric does not count.
 

@@ -117,6 +117,9 @@ class WarmUp(Curve):
         curve = self.curve.for_group(index, count)
         return self if curve is self.curve else self._around(curve)
 
+    def floors(self) -> dict[str, float]:
+        return self.curve.floors()
+
     def __call__(self, base_value: float, clock: Clock) -> float:
         i = clock.iter
         if i >= self._alone_from:
