@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,10 @@ PLATEAUS = [
     ({"patience": 0, "cooldown": 2}, [3, 3, 3, 3, 3], 2),
     ({"patience": 0, "threshold": 0.5}, [4, 3, 1.9], 1),
     ({"patience": 0, "mode": "max", "threshold": 0.1}, [10, 10.5, 12], 1),
+    ({"patience": 1}, [math.nan, 4, 3], 0),
+    ({"patience": 0}, [math.nan, math.nan], 2),
+    ({"patience": 1}, [math.inf, 4, 3], 0),
+    ({"patience": 1, "mode": "max"}, [-math.inf, 3, 4, math.nan], 0),
 ]
 
 
@@ -164,6 +169,7 @@ LIBRARY = [
     ("torch.optim.lr_scheduler.CosineAnnealingWarmRestarts", {"T_0": 3, "T_mult": 2}, True),
     ("timm.scheduler.CosineLRScheduler", {"t_initial": 5, "warmup_t": 2, "warmup_lr_init": 0.01}, True),
     ("timm.scheduler.StepLRScheduler", {"decay_t": 6, "decay_rate": 0.5, "t_in_epochs": False}, False),
+    ("timm.scheduler.CosineLRScheduler", {"t_initial": 20, "noise_range_t": 0, "t_in_epochs": False}, False),
 ]
 
 
@@ -209,8 +215,76 @@ def test_library_scheduler_mistakes(train):
     finished = train(*base, "lr_schedule.scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau")
     assert finished.status == 2
     assert "use lr_schedule=plateau" in finished.err
-    finished = train(*base, "lr_schedule.scheduler.start_factor=7")
+    finished = train(*base, "+lr_schedule.scheduler.start_factor=7")
     assert finished.status == 2
+    assert "lr_schedule.scheduler=LinearLR: must be given arguments that fit this run" in finished.err
+    finished = train(*base, "lr_schedule.scheduler._target_=timm.scheduler.PlateauLRScheduler")
+    assert finished.status == 2
+    assert "use lr_schedule=plateau" in finished.err
+    timm = [
+        *base,
+        "lr_schedule.scheduler._target_=timm.scheduler.CosineLRScheduler",
+        "+lr_schedule.scheduler.t_initial=9",
+    ]
+    finished = train(*timm, "lr_schedule.by_epoch=false", "+lr_schedule.scheduler.t_in_epochs=true")
+    assert finished.status == 2
+    assert "lr_schedule.scheduler.t_in_epochs=true: must be left out" in finished.err
+
+
+def test_a_library_scheduler_that_ends_before_the_run_is_refused_before_training(train):
+    arguments = [
+        "lr_schedule.by_epoch=false",
+        "+lr_schedule.scheduler.max_lr=1",
+        "+lr_schedule.scheduler.total_steps=20",
+    ]
+    finished = train(
+        "lr_schedule=torch", "lr_schedule.scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", *arguments
+    )
+    assert finished.status == 2
+    assert "lr_schedule.scheduler=OneCycleLR: must be given arguments that fit this run: Tried to step" in finished.err
+    assert not (finished.run_dir / "metrics.csv").exists()
+
+
+def test_timm_schedulers_count_what_by_epoch_says():
+    node = library_node("timm.scheduler.CosineLRScheduler", {"t_initial": 20}, by_epoch=False)
+    clock = Clock.for_run(4, max_epochs=5)
+    curve = build_schedule(node, "lr", clock)
+    assert [curve(0.1, clock.at(i)) for i in range(20)] == pytest.approx(
+        [0.05 * (1 + math.cos(math.pi * i / 20)) for i in range(20)]
+    )
+
+
+@pytest.mark.parametrize("max_lr", [[0.1, 0.2], 0.1])
+def test_a_library_scheduler_with_a_value_for_each_group(max_lr):
+    arguments = {"max_lr": max_lr, "total_steps": 8, "cycle_momentum": False}
+    notes = Notebook()
+    runner = runner_with_groups([0.3, 0.3], torch.optim.SGD, 4, 2, ScheduleHook(), notes)
+    node = library_node("torch.optim.lr_scheduler.OneCycleLR", arguments, by_epoch=False)
+    runner.schedules["lr"] = build_schedule(node, "lr", runner.clock)
+    runner.run()
+    layers = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": [p]} for p in layers], lr=0.3)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, **arguments)
+    for lrs, _, _ in notes.rows:
+        assert lrs == [group["lr"] for group in optimizer.param_groups]
+        optimizer.step()
+        if theirs.last_epoch < 7:
+            theirs.step()
+
+
+def test_a_library_scheduler_costs_the_same_for_each_group():
+    def seconds(groups: int) -> float:
+        node = library_node("torch.optim.lr_scheduler.CosineAnnealingLR", {"T_max": 500}, by_epoch=False)
+        clock = Clock.for_run(500, max_epochs=1)
+        curve = build_schedule(node, "lr", clock)
+        curves = [curve.for_group(index, groups) for index in range(groups)]
+        start = time.process_time()
+        for index, each in enumerate(curves):
+            each(0.1 + index, clock.at(499))
+        return (time.process_time() - start) / groups
+
+    seconds(1)
+    assert min(seconds(24) for _ in range(3)) < 3 * max(seconds(1) for _ in range(5))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ REFUSED = [
             "lr_schedule=sequence",
             "lr_schedule.parts=[{curve:{_target_:hookline.schedules.Step,step:1,min_lr:0.05},factor:0.1}]",
         ],
-        "lr_schedule.parts[0].curve.min_lr=0.5: must be at most",
+        "lr_schedule.parts[0].curve.min_lr=0.05: must be at most the base value, which is 0.01",
     ),
     (["optimizer.weight_decay=0", "weight_decay_schedule=cosine"], "weight_decay is 0 in every parameter group"),
 ]

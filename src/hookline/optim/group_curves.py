@@ -40,8 +40,9 @@ def check_schedule(schedule: Curve, field: str, bases: Sequence[float], clock: C
     pairs = zip(curves_of_groups(schedule, field, len(bases)), bases, strict=True)
     try:
         for name, floor in schedule.floors().items():
-            if floor > max(bases):
-                raise ParameterError(name, floor, f"at most the base value, which is {max(bases):g}")
+            base = max(bases) * floor.factor
+            if floor.value > base:
+                raise ParameterError(name, floor.value, f"at most the base value, which is {base:g}")
         for curve, base in {(id(curve), base): (curve, base) for curve, base in pairs}.values():
             _check_values(curve, field, base, clock)
     except ParameterError as error:

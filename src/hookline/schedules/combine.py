@@ -12,7 +12,7 @@ from typing import Any, Self
 from hookline.config.checks import check_number
 from hookline.config.errors import ParameterError, did_you_mean
 from hookline.schedules.clock import Clock
-from hookline.schedules.curve import Curve
+from hookline.schedules.curve import Curve, Floor
 from hookline.schedules.length import LENGTH, Length, exact_length, nearest, parse_length
 
 
@@ -95,9 +95,9 @@ class Sequential(Curve):
         other.parts = [replace(part, curve=curve) for curve, part in zip(curves, self.parts, strict=True)]
         return other
 
-    def floors(self) -> dict[str, float]:
+    def floors(self) -> dict[str, Floor]:
         return {
-            f"parts[{k}].curve.{name}": floor / part.factor
+            f"parts[{k}].curve.{name}": Floor(floor.value, floor.factor * part.factor)
             for k, part in enumerate(self.parts)
             for name, floor in part.curve.floors().items()
         }
@@ -136,7 +136,7 @@ class Chain(Curve):
         other.curves = curves
         return other
 
-    def floors(self) -> dict[str, float]:
+    def floors(self) -> dict[str, Floor]:
         return {
             f"curves[{k}].{name}": floor
             for k, curve in enumerate(self.curves)

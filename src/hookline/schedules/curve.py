@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from copy import copy
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
 from hookline.schedules.length import resolve_length
+
+
+class Floor(NamedTuple):
+    """A floor that was given as a value, for a curve whose base value is multiplied by `factor`."""
+
+    value: float
+    factor: float = 1.0
 
 
 class Curve(ABC):
@@ -65,8 +72,8 @@ class Curve(ABC):
         """
         return self
 
-    def floors(self) -> dict[str, float]:
-        """Return the floors that are given as values, by the parameter's name: the base value is not below them."""
+    def floors(self) -> dict[str, Floor]:
+        """Return the floors that are given as values, by the parameter's name."""
         return {}
 
     def _total(self, clock: Clock) -> int:
@@ -102,8 +109,8 @@ class Decay(Curve):
         self.floor_value = min_value or 0.0
         self.floor_ratio = min_value_ratio or 0.0
 
-    def floors(self) -> dict[str, float]:
-        return {"min_value": self.floor_value}
+    def floors(self) -> dict[str, Floor]:
+        return {"min_value": Floor(self.floor_value)}
 
 
 def anneal_cos(start: float, end: float, factor: float) -> float:

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 from hookline.config.checks import check_number
 from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
-from hookline.schedules.curve import Curve, Decay, check_growth
+from hookline.schedules.curve import Curve, Decay, Floor, check_growth
 from hookline.schedules.length import LENGTH, Length, exact_length, parse_length
 
 
@@ -81,8 +81,8 @@ class Step(Curve):
         value = base_value * self.gamma**steps
         return value if self.min_value is None else max(value, self.min_value)
 
-    def floors(self) -> dict[str, float]:
-        return {"min_value": self.min_value or 0.0}
+    def floors(self) -> dict[str, Floor]:
+        return {"min_value": Floor(self.min_value or 0.0)}
 
 
 class Exp(Curve):
@@ -127,8 +127,8 @@ class Poly(Curve):
         factor = clock.epoch / clock.max_epochs if self.by_epoch else clock.iter / clock.max_iters
         return (base_value - self.min_value) * (1 - factor) ** self.power + self.min_value
 
-    def floors(self) -> dict[str, float]:
-        return {"min_value": self.min_value}
+    def floors(self) -> dict[str, Floor]:
+        return {"min_value": Floor(self.min_value)}
 
 
 class Inv(Curve):

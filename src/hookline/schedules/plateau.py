@@ -7,7 +7,7 @@ import math
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock, History
-from hookline.schedules.curve import Curve
+from hookline.schedules.curve import Curve, Floor
 
 
 class Plateau(Curve):
@@ -69,8 +69,8 @@ class Plateau(Curve):
             self._counted = clock.history, now, reductions
         return max(base_value * self.factor**reductions, min(self.min_value, base_value))
 
-    def floors(self) -> dict[str, float]:
-        return {"min_value": self.min_value}
+    def floors(self) -> dict[str, Floor]:
+        return {"min_value": Floor(self.min_value)}
 
     def reductions(self, history: History) -> int:
         """Return `k` after these rows; a row without the metric does not count.

@@ -9,7 +9,7 @@ from copy import copy
 from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
-from hookline.schedules.curve import Curve
+from hookline.schedules.curve import Curve, Floor
 from hookline.schedules.length import LENGTH, parse_length, resolve_length
 
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class WarmUp(Curve):
         curve = self.curve.for_group(index, count)
         return self if curve is self.curve else self._around(curve)
 
-    def floors(self) -> dict[str, float]:
+    def floors(self) -> dict[str, Floor]:
         return self.curve.floors()
 
     def __call__(self, base_value: float, clock: Clock) -> float:
