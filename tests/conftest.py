@@ -35,9 +35,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def forget_modules(tmp_path_factory):
-    """Forget the modules that a test wrote and imported: the next test's may have the same names."""
-    before = set(sys.modules)
+    """Forget the modules that a test wrote and imported, and their places: the next test's may have the same names."""
+    before, path = set(sys.modules), list(sys.path)
     yield
+    sys.path[:] = path
     written = str(tmp_path_factory.getbasetemp())
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(written):

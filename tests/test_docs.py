@@ -78,7 +78,7 @@ def add_block(section: Section, language: str, content: str) -> None:
         section.commands += content.splitlines()
     elif language in ("python", "yaml"):
         first, _, rest = content.partition("\n")
-        assert re.fullmatch(r"# \.\./mine/\S+", first), f"{where}: the block does not begin with its file's name"
+        assert re.fullmatch(r"# local/\S+", first), f"{where}: the block does not begin with its file's name"
         section.files[first.removeprefix("# ")] = rest
     elif language == "console":
         command, _, output = content.partition("\n")
@@ -115,10 +115,6 @@ def python(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path / "root")
 
     def run(words: list[str]) -> tuple[int, str, str]:
-        if "=" in words[0]:
-            name, _, value = words.pop(0).partition("=")
-            assert name == "PYTHONPATH"
-            monkeypatch.syspath_prepend(Path(value).resolve())
         _, script, *arguments = words
         path = (ROOT if (ROOT / script).is_file() else Path()) / script
         monkeypatch.syspath_prepend(path.parent)
@@ -177,7 +173,7 @@ def test_a_first_command_in_the_shell(tmp_path):
         (tmp_path / "root" / name).symlink_to(ROOT / name)
     for path, content in section.files.items():
         file = tmp_path / "root" / path
-        file.resolve().parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
@@ -237,7 +233,7 @@ def test_links_lead_somewhere(page):
 def test_the_code_shown_passes_the_linter(check, tmp_path):
     for section in SECTIONS:
         for path, content in section.files.items():
-            file = tmp_path / path.removeprefix("../")
+            file = tmp_path / path.removeprefix("local/")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
     command = [

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hookline.commands.resume import with_stored_overrides
-from hookline.config import paths, resolvers
+from hookline.config import local, paths, resolvers
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean
 from hookline.config.moved import moved_override
 
@@ -71,8 +71,9 @@ def refuse_moved_keys(overrides: Sequence[str]) -> None:
 
 def chosen_option(group: str) -> dict[str, Any] | None:
     """Return the option of a config group that this job chose, as its file has it; None where it has no file."""
-    path = paths.conf() / group / f"{HydraConfig.get().runtime.choices.get(group)}.yaml"
-    if not path.is_file():
+    file = f"{group}/{HydraConfig.get().runtime.choices.get(group)}.yaml"
+    path = next((folder / file for folder in local.config_folders() if (folder / file).is_file()), None)
+    if path is None:
         return None
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 

@@ -1,10 +1,12 @@
-"""Interpolations that the config files use."""
+"""What Hydra has to know before it composes a config: interpolations that the files use, and where files are."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from omegaconf import OmegaConf
+
+from hookline.config import local
 
 
 def unless(other: Any, default: Any) -> Any:
@@ -13,5 +15,6 @@ def unless(other: Any, default: Any) -> Any:
 
 
 def register() -> None:
-    """Make the interpolations known; may be called again."""
+    """Make the interpolations and the users' own configs and code known; may be called again."""
+    local.register()
     OmegaConf.register_new_resolver("unless", unless, replace=True)

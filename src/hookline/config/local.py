@@ -1,0 +1,37 @@
+"""The place of users' own configs and code: the folder `local` beside `conf`, or in the folder that one works in."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from hookline.config import paths
+
+
+def folders() -> list[Path]:
+    """Return the folders `local` that there are."""
+    places = (Path.cwd() / "local", paths.conf().parent / "local")
+    return [folder for folder in dict.fromkeys(places) if folder.is_dir()]
+
+
+def config_folders() -> list[Path]:
+    """Return the folders with config groups: the project's, then users' own."""
+    return [paths.conf(), *(folder / "conf" for folder in folders() if (folder / "conf").is_dir())]
+
+
+class LocalConfigs(SearchPathPlugin):
+    """Let Hydra look for options in the users' own config groups, after the project's."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in config_folders()[1:]:
+            search_path.append("local", f"file://{folder}")
+
+
+def register() -> None:
+    """Make users' own configs known to Hydra and their modules to Python; may be called again."""
+    sys.path.extend(str(folder) for folder in folders() if str(folder) not in sys.path)
+    Plugins.instance().register(LocalConfigs)
