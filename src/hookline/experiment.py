@@ -302,6 +302,8 @@ def schedule_nodes(cfg: DictConfig) -> dict[str, Node]:
             raise ConfigError(f"{field}_schedule={node}: must be a mapping with a _target_")
         if node.get("_target_", "missing") is not None:
             found[field] = node
+        elif ignored := [key for key in node if key != "_target_"]:
+            raise ConfigError(f"{field}_schedule.{ignored[0]}: has no effect without a schedule; choose an option")
     return found
 
 
@@ -330,7 +332,18 @@ def build_schedule(node: Node, field: str, clock: Clock) -> Curve:
 
 def build_schedules(cfg: DictConfig, clock: Clock) -> dict[str, Curve]:
     """Return the curves that drive the optimizer, by parameter-group field."""
-    return {field: build_schedule(node, field, clock) for field, node in schedule_nodes(cfg).items()}
+    evaluation = cfg.get("evaluation") or {}
+    validates = evaluation.get("interval") is not None or bool(evaluation.get("metrics"))
+    schedules = {}
+    for field, node in schedule_nodes(cfg).items():
+        monitor = str(node.get("monitor", ""))
+        if monitor.startswith("val") and not validates:
+            raise ConfigError(
+                f"{field}_schedule.monitor={monitor}: must be train/loss in a run without validation; or choose"
+                " evaluation=default"
+            )
+        schedules[field] = build_schedule(node, field, clock)
+    return schedules
 
 
 def check_schedules(schedules: Mapping[str, Curve], bases: Mapping[str, Mapping[str, float]], clock: Clock) -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 from tests.toy import toy_runner
 
-from hookline.analysis.range_test import RangeTest, RangeTestHook, suggest
+from hookline.analysis.range_test import RangeTest, RangeTestHook, is_flat, suggest
 from hookline.hooks.schedule import ScheduleHook
 from hookline.schedules import Clock
 
@@ -26,6 +26,14 @@ def test_suggestion_is_where_the_loss_falls_fastest():
     assert suggest(lr, loss) == pytest.approx(1e-2, rel=0.3)
     assert suggest(lr, sorted(loss)) is None
     assert suggest([], []) is None
+
+
+def test_flat_is_a_fall_that_is_small_or_lost_in_the_scatter():
+    falling = [2 - i / 40 for i in range(60)] + [8.0]
+    assert not is_flat([x + 0.1 * (-1) ** i for i, x in enumerate(falling)], falling)
+    assert is_flat([x + (-1) ** i for i, x in enumerate(falling)], falling)
+    assert is_flat([2 - i / 1000 for i in range(60)], [2 - i / 1000 for i in range(60)])
+    assert is_flat(sorted(falling), sorted(falling))
 
 
 def test_the_hook_notes_every_iteration_until_the_loss_breaks():

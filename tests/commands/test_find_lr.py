@@ -47,6 +47,12 @@ def test_it_stops_when_the_loss_breaks_and_leaves_only_its_files(find):
     assert {p.name for p in folder.iterdir()} == {".hydra", "find_lr.csv", "find_lr.png", "find_lr.log"}
 
 
+def test_a_loss_that_does_not_fall_is_said(find):
+    finished = find("find.iterations=40", "find.end_lr=2e-5", "find.smoothing=0.5")
+    assert finished.status == 0, finished.err
+    assert "no suggestion" in finished.out or "do not trust the suggestion" in finished.out
+
+
 def test_linear(find):
     finished = find("find.iterations=12", "find.shape=linear", "find.start_lr=0.01", "find.end_lr=0.12")
     assert [row["lr"] for row in rows(finished)] == pytest.approx([0.01 * (i + 1) for i in range(12)])

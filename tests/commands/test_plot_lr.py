@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.commands.test_names import Notes
 from tests.conftest import ROOT
 
 from hookline.commands.plot_lr import groups_of, plot_lr
@@ -61,6 +62,67 @@ def test_compare_keeps_what_the_command_line_says_of_all(tmp_path):
         assert columns(tmp_path / name / "lr_curve.csv")["lr_base"][0] == pytest.approx(0.05)
 
 
+def test_compare_with_a_key_that_only_some_have(run_task):
+    compare = ["preview.compare=[step,exp,linear]", "lr_schedule.gamma=0.5", "lr_schedule.step=1"]
+    given = ["preview.output_dir=curves", "preview.iters_per_epoch=9", "runner.max_epochs=3"]
+    finished = run_task(plot_lr, "plot_lr", *compare, *given)
+    assert finished.status == 0, finished.err
+    last = {name: columns(finished.cwd / "curves" / name / "lr_curve.csv")["lr_base"][-1] for name in ("step", "exp")}
+    assert last == pytest.approx({"step": 0.025, "exp": 0.025})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["+optimizer.foo=1"], "optimizer.foo=1: torch.optim.SGD takes no argument 'foo'"),
+        (["optimizer._target_=torch.optim.SDG"], "Did you mean 'SGD'?"),
+        (["optimizer=custom"], "optimizer._target_=???"),
+        (["optimizer=adam", "optimizer.betas=0.9"], "optimizer.betas=0.9: must be of type"),
+        (["optimizer.momentum=x"], "optimizer.momentum=x: must be of type float"),
+        (["+momentum_schedule.gamma=3"], "momentum_schedule.gamma: has no effect without a schedule"),
+        (
+            ["lr_schedule=plateau", "evaluation=none"],
+            "lr_schedule.monitor=val/loss: must be train/loss in a run without",
+        ),
+        (["lr_schedule=plateau", "lr_schedule.monitor=val/x"], "does not say which way is better"),
+    ],
+)
+def test_what_training_refuses_is_refused(overrides, message, run_task):
+    finished = run_task(plot_lr, "plot_lr", "preview.iters_per_epoch=9", *overrides)
+    assert finished.status == 2
+    assert message in finished.err
+    assert len(finished.err.splitlines()) == 1
+
+
+def test_plateau_without_validation_may_follow_the_training_loss(run_task):
+    follow = ["lr_schedule=plateau", "evaluation=none", "lr_schedule.monitor=train/loss"]
+    finished = run_task(plot_lr, "plot_lr", "preview.iters_per_epoch=9", *follow)
+    assert finished.status == 0, finished.err
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        ["evaluation.interval=2"],
+        ["evaluation.start=0"],
+        ["evaluation.interval=3", "evaluation.start=1"],
+        ["evaluation.by_epoch=false", "evaluation.interval=5"],
+        ["evaluation.by_epoch=false", "evaluation.interval=4", "evaluation.start=0"],
+    ],
+    ids=" ".join,
+)
+def test_the_plateau_of_the_preview_is_that_of_a_run_that_never_improves(evaluation, runner, run_task):
+    # With a threshold of a million times the loss nothing is an improvement but the first value.
+    schedule = ["lr_schedule=plateau", "lr_schedule.patience=0", "lr_schedule.factor=0.5", "lr_schedule.threshold=1e6"]
+    length = ["data.batch_size=360", "runner.max_epochs=7", "runner.max_iters=null"]
+    made = runner("data.transforms.resize=null", *length, *schedule, *evaluation)
+    made.register_hooks([notes := Notes(["lr"])])
+    made.run()
+    finished = run_task(plot_lr, "plot_lr", "preview.output_dir=curves", *length, *schedule, *evaluation)
+    assert columns(finished.cwd / "curves" / "lr_curve.csv")["lr_base"] == notes.columns["lr_base"]
+    assert len(set(notes.columns["lr_base"])) > 1
+
+
 def test_a_sweep_is_overlaid(tmp_path):
     done = plot(tmp_path, "--multirun", "lr_schedule=cosine,linear", "runner.max_epochs=2", "preview.text=false")
     assert done.returncode == 0, done.stderr
@@ -74,6 +136,11 @@ def test_a_sweep_is_overlaid(tmp_path):
         (["lr_schedule.min_lr=-1"], "error: lr_schedule.min_lr=-1: must be a number >= 0"),
         (["preview.iters_per_epoch=0"], "error: preview.iters_per_epoch=0: must be an integer > 0"),
         (["preview.base_lr=[]"], "error: preview.base_lr=null: must be a number >= 0"),
+        (
+            ["preview.compare=[step,exp]", "lr_schedule.gama=0.5"],
+            "error: lr_schedule.gama: none of the compared schedules has such a key. Did you mean 'gamma'?",
+        ),
+        (["runner.max_epochs=1000000000"], "error: preview.iters_per_epoch=9: must be smaller, or runner.max_epochs"),
         (["preview.compare=[cosin]"], "error: lr_schedule=cosin: there is no such option. Did you mean 'cosine'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from hookline.config.errors import ParameterError
@@ -48,6 +50,25 @@ def test_an_interval_is_never_rounded_to_nothing():
 def test_a_tail_may_be_rounded_to_nothing():
     for curve in (CosineCooldown(min_value=0.0, cool_down_time="1%"), Wsd("1%", min_value=0.0, by_epoch=True)):
         assert curve.for_run(Clock.for_run(5, max_epochs=1))(1.0, RUN.at(0)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("warmup", "length", "why"),
+    [(None, 20, "it needs one of constant"), ("linear", "0.4it", "less than half an iteration")],
+)
+def test_a_warmup_that_is_none_is_said(warmup, length, why, caplog):
+    WarmUp(Step(100), warmup=warmup, warmup_iters=length).for_run(RUN)
+    assert f"warmup_iters={length}: there is no warm-up" in caplog.text
+    assert why in caplog.text
+
+
+@pytest.mark.parametrize("tail", ["linear", "sqrt", "cosine"])
+def test_a_curve_can_be_pickled(tail):
+    curve = WarmUp(Wsd(min_value=0.0, tail=tail), warmup="linear", warmup_iters=3).for_run(RUN)
+    again = pickle.loads(pickle.dumps(curve))
+    assert [again(0.1, RUN.at(i)) for i in range(RUN.max_iters)] == [
+        curve(0.1, RUN.at(i)) for i in range(RUN.max_iters)
+    ]
 
 
 def test_warmup_with_a_unit_does_not_care_for_warmup_by_epoch():

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 
 from hookline.config.files import replacing
@@ -33,6 +34,9 @@ NEVER_BETTER = _NeverBetter()
 
 # TensorBoard itself keeps 1,000 points of a curve; the peaks of more are kept by choosing, not by chance.
 TENSORBOARD_POINTS = 2000
+
+# Rows of the table that are made text at a time, so that a long run needs little memory.
+ROWS = 10_000
 
 
 @dataclass
@@ -73,6 +77,7 @@ def compute(
     schedules: Mapping[str, Curve],
     clock: Clock,
     base_values: Mapping[str, Mapping[str, float]],
+    measured: Sequence[int] | None = None,
 ) -> Preview:
     """Return the values of a whole run.
 
@@ -81,12 +86,14 @@ def compute(
             field without one keeps its base value.
         clock: the start of the run, which says how long it is.
         base_values: by field, the base value of every parameter group by the group's name.
+        measured: the numbers of finished iterations at which a metric is measured, for a schedule that follows one; at
+            the end of each epoch if not given.
     """
     lr = schedules["lr"]
     return Preview(
         clock,
         series={
-            field: _series(schedules[field], field, clock, groups)
+            field: _series(schedules[field], field, clock, groups, measured)
             if field in schedules
             else {name: [base] * clock.max_iters for name, base in groups.items()}
             for field, groups in base_values.items()
@@ -95,21 +102,26 @@ def compute(
     )
 
 
-def values(curve: Curve, base_value: float, clock: Clock) -> list[float]:
-    """Return the curve's value at every iteration of the clock's run."""
-    # One clock moved in place, as the runner does.
-    moving = clock.at(0)
+def values(curve: Curve, base_value: float, clock: Clock, measured: Sequence[int] | None = None) -> list[float]:
+    """Return the curve's value at every iteration of the clock's run; `measured` as in `compute`."""
+    epochs = range(0, clock.max_iters, clock.iters_per_epoch)
+    measured = epochs[1:] if measured is None else measured
+    # One clock moved in place, as the runner does, from one change of the epoch or of the history to the next.
+    history: list[_NeverBetter] = []
+    moving = clock.at(0, history)
+    stops = sorted({*epochs, *(iteration for iteration in measured if iteration < clock.max_iters)})
     found = []
-    for epoch in range(clock.max_epochs):
-        moving.epoch = epoch
-        moving.history = [NEVER_BETTER] * epoch
-        first = epoch * clock.iters_per_epoch
-        for moving.iter in range(first, min(first + clock.iters_per_epoch, clock.max_iters)):
+    for first, end in pairwise([*stops, clock.max_iters]):
+        moving.epoch = first // clock.iters_per_epoch
+        history.extend(repeat(NEVER_BETTER, bisect_right(measured, first) - len(history)))
+        for moving.iter in range(first, end):
             found.append(curve(base_value, moving))
     return found
 
 
-def _series(schedule: Curve, field: str, clock: Clock, bases: Mapping[str, float]) -> dict[str, list[float]]:
+def _series(
+    schedule: Curve, field: str, clock: Clock, bases: Mapping[str, float], measured: Sequence[int] | None
+) -> dict[str, list[float]]:
     done: dict[tuple[int, float], list[float]] = {}
     series = {}
     curves = curves_of_groups(schedule, field, len(bases))
@@ -118,24 +130,24 @@ def _series(schedule: Curve, field: str, clock: Clock, bases: Mapping[str, float
         if (id(curve), base) not in done:
             # A group whose weight decay is 0 keeps it, as in training.
             constant = base == 0 and field not in DRIVEN_FROM_ZERO
-            done[id(curve), base] = [base] * clock.max_iters if constant else values(curve, base, clock)
+            done[id(curve), base] = [base] * clock.max_iters if constant else values(curve, base, clock, measured)
         series[name] = done[id(curve), base]
     return series
 
 
 def write_csv(path: Path, preview: Preview) -> None:
     """Write `iter, epoch` (from 0) and every series in full precision: reading them back gives the same bits."""
-    clock = preview.clock
-    texts: dict[int, list[str]] = {}  # groups that share their values share the text of them
-    for series in preview.columns.values():
-        if id(series) not in texts:
-            texts[id(series)] = list(map(repr, series))
-    count = clock.max_iters
-    epochs = (text for epoch in range(clock.max_epochs) for text in repeat(str(epoch), clock.iters_per_epoch))
-    columns: list[Iterable[str]] = [texts[id(series)] for series in preview.columns.values()]
-    rows = map(",".join, zip(map(str, range(count)), epochs, *columns, strict=False))
-    with replacing(path) as beside:
-        beside.write_text(",".join(["iter", "epoch", *preview.columns]) + "\n" + "\n".join(rows) + "\n")
+    clock, columns = preview.clock, preview.columns
+    distinct = {id(series): series for series in columns.values()}
+    with replacing(path) as beside, beside.open("w") as file:
+        file.write(",".join(["iter", "epoch", *columns]) + "\n")
+        for start in range(0, clock.max_iters, ROWS):
+            iters = range(start, min(start + ROWS, clock.max_iters))
+            # Groups that share their values share the text of them.
+            texts = {key: [*map(repr, series[start : iters.stop])] for key, series in distinct.items()}
+            epochs = (str(i // clock.iters_per_epoch) for i in iters)
+            rows = zip(map(str, iters), epochs, *(texts[id(series)] for series in columns.values()), strict=True)
+            file.writelines(",".join(row) + "\n" for row in rows)
 
 
 def write_tensorboard(directory: Path, preview: Preview) -> None:

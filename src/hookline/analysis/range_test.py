@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import pstdev
 
 from hookline.engine import Hook, Priority, Runner
 from hookline.schedules import Clock, Curve
@@ -70,6 +71,15 @@ class RangeTestHook(Hook):
         self.smoothed.append(smoothed)
         if smoothed > self.diverge * min(self.smoothed):
             runner.stop("the loss has broken")
+
+
+def is_flat(loss: Sequence[float], smoothed: Sequence[float]) -> bool:
+    """Say whether the smoothed loss falls by less than a twentieth, or than twice what the single losses scatter."""
+    first = min(max(1, len(smoothed) // 10), len(smoothed) - 1)
+    least = min(range(len(smoothed)), key=smoothed.__getitem__)
+    fall = max(smoothed[first : least + 1], default=smoothed[least]) - smoothed[least]
+    scatter = pstdev([a - b for a, b in zip(loss[: least + 1], smoothed[: least + 1], strict=True)])
+    return fall < 0.05 * smoothed[first] or fall < 2 * scatter
 
 
 def suggest(lr: Sequence[float], smoothed: Sequence[float]) -> float | None:

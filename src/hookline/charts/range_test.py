@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,14 +42,16 @@ def draw_range_test(
         low, high = min(smoothed), max(smoothed[: max(2, len(smoothed) // 2)])
         ax.set_ylim(max(0, low - 0.1 * (high - low)), high + 0.6 * (high - low))
         if suggestion is not None:
+            # The words stand on the side of the line that has more room.
+            left = (math.log(suggestion / lr[0]) / math.log(lr[-1] / lr[0]) if log_scale else suggestion / lr[-1]) < 0.5
             ax.axvline(suggestion, color=COLORS[1], linewidth=1.2, linestyle=(0, (5, 2)))
             ax.annotate(
                 f"suggested {suggestion:.2g}",
                 (suggestion, 0.97),
                 xycoords=("data", "axes fraction"),
-                xytext=(-5, 0),
+                xytext=(5 if left else -5, 0),
                 textcoords="offset points",
-                ha="right",
+                ha="left" if left else "right",
                 va="top",
                 fontsize=8,
                 color=COLORS[1],

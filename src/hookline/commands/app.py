@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hookline.commands.compare import with_shared_keys
 from hookline.commands.resume import with_stored_overrides
 from hookline.config import local, paths, resolvers
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean
@@ -50,7 +51,7 @@ def run_app(task: str | Task, config_name: str) -> None:
     main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(_logged(task))
     try:
         refuse_moved_keys(sys.argv[1:])
-        sys.argv[1:] = with_stored_overrides(sys.argv[1:])
+        sys.argv[1:] = with_shared_keys(with_stored_overrides(sys.argv[1:]))
         main()
         sys.stdout.flush()
     except BrokenPipeError:

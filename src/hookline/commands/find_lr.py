@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.analysis.range_test import RangeTest, RangeTestHook, suggest
+from hookline.analysis.range_test import RangeTest, RangeTestHook, is_flat, suggest
 from hookline.charts.range_test import draw_range_test
 from hookline.commands.app import chosen_option
 from hookline.config.checks import check_choice, check_number
@@ -100,6 +100,11 @@ def report(test: RangeTestHook, out: Path, planned: int, shape: str, scale: floa
     if best is not None:
         groups = "" if math.isclose(scale, 1) else f" (so that the largest of the groups is {best:.2g})"
         advice = f"suggested: optimizer.lr={best * scale:.2g}{groups}"
+        if is_flat(test.loss, test.smoothed):
+            log.warning(
+                "the loss hardly falls, or not more than it scatters: do not trust the suggestion, and look at"
+                " find_lr.png; more find.iterations or a larger data.batch_size may show more"
+            )
     log.info("%s iterations, %s; %s", len(test.lr), stopped, advice)
     log.info("find_lr.png, find_lr.csv: %s", shown(out))
     return math.nan if best is None else best * scale

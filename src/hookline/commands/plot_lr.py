@@ -21,13 +21,16 @@ from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
 from hookline.commands.app import chosen_option
 from hookline.config.checks import check_number
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
 from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, check_schedules, require
 from hookline.schedules import Clock
 
 log = logging.getLogger(__name__)
+
+# Of a preview: these take about a quarter of a minute, and half a gigabyte.
+MAX_ITERATIONS = 10_000_000
 
 # The curves of a sweep's jobs by what each was told, to be overlaid when all are done.
 _jobs: dict[str, Preview] = {}
@@ -76,7 +79,26 @@ def run_length(cfg: DictConfig) -> Clock:
     if iters is not None:
         with told_at("preview"):
             check_number("iters_per_epoch", iters, gt=0, integer=True)
-    return build_clock(cfg, iters or count_iterations(cfg))
+    clock = build_clock(cfg, iters or count_iterations(cfg))
+    if clock.max_iters > MAX_ITERATIONS:
+        raise ConfigError(
+            f"preview.iters_per_epoch={clock.iters_per_epoch}: must be smaller, or runner.max_epochs, for a preview:"
+            f" the run has {clock.max_iters:,} iterations, and {MAX_ITERATIONS:,} can be drawn"
+        )
+    return clock
+
+
+def measured_at(cfg: DictConfig, clock: Clock) -> Sequence[int] | None:
+    """Return the numbers of finished iterations at which the metric of `lr_schedule` is validated, None for no such."""
+    evaluation = cfg.get("evaluation") or {}
+    monitor = str(cfg.lr_schedule.get("monitor", ""))
+    if not monitor.startswith("val") or evaluation.get("interval") is None:
+        return None
+    interval, start = evaluation["interval"], evaluation.get("start")
+    with told_at("evaluation"):
+        check_number("interval", interval, gt=0, integer=True)
+    unit = clock.iters_per_epoch if evaluation.get("by_epoch", True) else 1
+    return range(unit * (interval if start is None else start), clock.max_iters, unit * interval)
 
 
 def count_iterations(cfg: DictConfig) -> int:
@@ -95,7 +117,7 @@ def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
     check_schedules(schedules, bases, clock)
     for warning in lr_warnings(schedules["lr"], bases["lr"], clock):
         log.warning(warning)
-    return compute(schedules, clock, bases)
+    return compute(schedules, clock, bases, measured_at(cfg, clock))
 
 
 def groups_of(cfg: DictConfig, quantities: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -119,6 +141,12 @@ def groups_of(cfg: DictConfig, quantities: Sequence[str]) -> dict[str, dict[str,
         names = ["base"] if len(lrs) == 1 else [str(index) for index in range(len(lrs))]
         found = {"lr": dict(zip(names, lrs, strict=True))}
         node = to_plain(cfg.optimizer, "optimizer")
+        if not like_its_option(node, chosen_option("optimizer")):
+            import torch
+
+            from hookline.optim.build import build_optimizer as build_from_node
+
+            build_from_node(node, torch.nn.Linear(1, 1), option=chosen_option("optimizer"))
         for field in wanted[1:]:
             value = _momentum_of(node) if field == "momentum" else node.get(field)
             if value is not None:
@@ -139,6 +167,17 @@ def changes_groups(cfg: DictConfig) -> bool:
     plain = groups is None or groups.get("_target_") == "hookline.optim.param_groups.Plain"
     scaled = (cfg.get("auto_scale_lr") or {}).get("base_batch_size") is not None
     return not plain or scaled
+
+
+def like_its_option(node: Mapping[str, Any], option: Mapping[str, Any] | None) -> bool:
+    """Return whether a node has its option's class, keys and kinds of values, so that the class need not be asked."""
+
+    def kinds(of: Mapping[str, Any]) -> dict[str, type]:
+        return {key: float if type(value) is int else type(value) for key, value in of.items()}
+
+    if option is None or node.get("_target_") in (None, "???"):
+        return False
+    return node["_target_"] == option.get("_target_") and kinds(node) == kinds(option)
 
 
 def base_lrs(cfg: DictConfig) -> list[float]:
@@ -182,6 +221,13 @@ def compared(cfg: DictConfig) -> dict[str, DictConfig]:
             if key.partition(".")[0] in node.lr_schedule:
                 OmegaConf.update(node, f"lr_schedule.{key}", override.value())
         found[str(name)] = node
+    for override in of_schedule:
+        key = override.key_or_group.removeprefix("lr_schedule.")
+        keys = {str(known) for node in found.values() for known in node.lr_schedule}
+        if key.partition(".")[0] not in keys:
+            raise ConfigError(
+                f"lr_schedule.{key}: none of the compared schedules has such a key.{did_you_mean(key, keys)}"
+            )
     return found
 
 

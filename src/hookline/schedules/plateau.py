@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from hookline.config.checks import check_choice, check_number
+from hookline.config.checks import check_number
+from hookline.config.direction import mode_of
 from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock, History
 from hookline.schedules.curve import Curve, Floor
@@ -24,7 +25,7 @@ class Plateau(Curve):
 
     Args:
         monitor: the metric: the name of a number of the history, which is a column of `metrics.csv`.
-        mode: `min` or `max`: which way is better.
+        mode: `min` or `max`: which way is better; what the metric's name says if not given.
         factor: the factor of one reduction, in (0, 1).
         patience: evaluations without improvement that are put up with.
         threshold: the share by which an improvement must beat the best.
@@ -36,7 +37,7 @@ class Plateau(Curve):
         self,
         *,
         monitor: str = "val/loss",
-        mode: str = "min",
+        mode: str | None = None,
         factor: float = 0.1,
         patience: int = 5,
         threshold: float = 1e-4,
@@ -44,14 +45,13 @@ class Plateau(Curve):
         min_value: float = 0.0,
     ) -> None:
         super().__init__(by_epoch=True)
-        check_choice("mode", mode, ["min", "max"])
         check_number("factor", factor, gt=0, lt=1)
         check_number("patience", patience, ge=0, integer=True)
         check_number("threshold", threshold, ge=0)
         check_number("cooldown", cooldown, ge=0, integer=True)
         check_number("min_value", min_value, ge=0)
         self.monitor = monitor
-        self.mode = mode
+        self.mode = mode_of(monitor, mode)
         self.factor = factor
         self.patience = patience
         self.threshold = threshold

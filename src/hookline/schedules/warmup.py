@@ -87,6 +87,13 @@ class WarmUp(Curve):
         if self.warmup_by_epoch and isinstance(self.warmup_iters, int):
             length *= clock.iters_per_epoch
         if self.warmup is None or length == 0:
+            if self.warmup_iters != 0:
+                why = (
+                    f"needs one of {', '.join(SHAPES)}"
+                    if self.warmup is None
+                    else "is less than half an iteration long"
+                )
+                _log.warning("warmup_iters=%s: there is no warm-up, as it %s", self.warmup_iters, why)
             return self.curve.for_run(clock)
         total = clock.max_iters
         rest = None
