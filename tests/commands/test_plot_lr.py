@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 from tests.commands.test_names import Notes
 from tests.conftest import ROOT
+from tests.toy import toy_runner
 
-from hookline.commands.plot_lr import groups_of, plot_lr
+from hookline.analysis.preview import compute
+from hookline.commands.plot_lr import groups_of, measured_at, plot_lr
 from hookline.experiment import build_model_without_memory, build_optimizer, build_source
+from hookline.hooks.evaluation import EvaluationHook
+from hookline.hooks.schedule import ScheduleHook
 from hookline.optim.group_values import base_values
+from hookline.schedules import Plateau
 
 # Runs the script as `python scripts/plot_lr.py ARGUMENTS` does, then tells whether torch was imported.
 RUN = """
@@ -111,16 +116,19 @@ def test_plateau_without_validation_may_follow_the_training_loss(run_task):
     ],
     ids=" ".join,
 )
-def test_the_plateau_of_the_preview_is_that_of_a_run_that_never_improves(evaluation, runner, run_task):
+def test_the_plateau_of_the_preview_is_that_of_a_run_that_never_improves(evaluation, config):
+    cfg = config("lr_schedule=plateau", *evaluation, name="plot_lr")
+    notes = Notes(["lr"])
+    hook = EvaluationHook(cfg.evaluation.interval, cfg.evaluation.start, cfg.evaluation.by_epoch)
+    runner = toy_runner(ScheduleHook(), hook, notes, max_epochs=7)
     # With a threshold of a million times the loss nothing is an improvement but the first value.
-    schedule = ["lr_schedule=plateau", "lr_schedule.patience=0", "lr_schedule.factor=0.5", "lr_schedule.threshold=1e6"]
-    length = ["data.batch_size=360", "runner.max_epochs=7", "runner.max_iters=null"]
-    made = runner("data.transforms.resize=null", *length, *schedule, *evaluation)
-    made.register_hooks([notes := Notes(["lr"])])
-    made.run()
-    finished = run_task(plot_lr, "plot_lr", "preview.output_dir=curves", *length, *schedule, *evaluation)
-    assert columns(finished.cwd / "curves" / "lr_curve.csv")["lr_base"] == notes.columns["lr_base"]
-    assert len(set(notes.columns["lr_base"])) > 1
+    runner.schedules = {"lr": Plateau(patience=0, factor=0.5, threshold=1e6).for_run(runner.clock)}
+    preview = compute(runner.schedules, runner.clock, {"lr": {"base": 0.1}}, measured_at(cfg, runner.clock))
+    for group in runner.optimizer.param_groups:
+        group.setdefault("name", "base")
+    runner.run()
+    assert notes.columns["lr_base"] == preview.lr["base"]
+    assert len(set(preview.lr["base"])) > 1
 
 
 def test_a_sweep_is_overlaid(tmp_path):
