@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import site
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -33,5 +33,6 @@ class LocalConfigs(SearchPathPlugin):
 
 def register() -> None:
     """Make users' own configs known to Hydra and their modules to Python; may be called again."""
-    sys.path.extend(str(folder) for folder in folders() if str(folder) not in sys.path)
+    for folder in folders():
+        site.addsitedir(str(folder))  # behind what is installed, once
     Plugins.instance().register(LocalConfigs)
