@@ -19,6 +19,9 @@ CASES = {
     "unknown nested key": (["hooks.text.intervall=1"], ["hooks.text.intervall", "'interval'"]),
     "unknown key of an own group": (["logger.intervall=1"], ["logger.intervall", "'interval'"]),
     "unknown root key": (["sed=1"], ["sed", "'seed'"]),
+    "key of another group": (["lr=0.1"], ["lr: there", "'optimizer.lr'", "experiment"]),
+    "part of a key of another group": (["epochs=3"], ["epochs: there", "'runner.max_epochs'"]),
+    "option in capitals": (["optimizer=SGD"], ["optimizer=SGD", "'sgd'"]),
     "added unknown argument": (
         ["+optimizer.momentun=0.9"],
         ["optimizer.momentun=0.9", "'momentum'", "torch.optim.SGD"],
@@ -88,6 +91,13 @@ def test_message(name, train):
     assert len(finished.err.strip().splitlines()) == 1
     for part in expected:
         assert part in finished.err
+
+
+def test_the_keys_listed_are_a_run_s(train):
+    finished = train("sed=1")
+    listed = finished.err.rpartition("There is: ")[2].strip().split(", ")
+    assert {"seed", "optimizer", "experiment"} <= set(listed)
+    assert not {"hydra", "parts"} & set(listed)
 
 
 def test_the_trace_is_in_the_log(train):

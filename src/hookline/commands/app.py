@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -19,9 +19,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hookline.commands.compare import with_shared_keys
+from hookline.commands.help import FLAGS, config_folders, help_text
 from hookline.commands.resume import with_stored_overrides
 from hookline.config import local, paths, resolvers
-from hookline.config.errors import ConfigError, ParameterError, did_you_mean
+from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key
+from hookline.config.groups import group_names
 from hookline.config.moved import moved_override
 
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 Task = Callable[[DictConfig], Any]
 
 
-def run_app(task: str | Task, config_name: str) -> None:
+def run_app(task: str | Task, config_name: str, about: str | None = None) -> None:
     """Run a task under Hydra with `conf/<config_name>.yaml` and the process's arguments, then exit.
 
     The exit status is 0, 2 for a user's error, 130 after Ctrl-C, 141 where nobody reads the output (as with
@@ -44,15 +46,19 @@ def run_app(task: str | Task, config_name: str) -> None:
         task: a function of the composed config, or `module:function`: what it needs is imported only once the config
             is there, so that help and wrong overrides do not wait for it.
         config_name: the root config.
+        about: what the command does, with examples, for `--help`; None leaves the help to Hydra.
     """
     resolvers.register()
     # Hydra would print its own message and exit with 1; with this set it raises, and the wording is ours.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(_logged(task))
     try:
-        refuse_moved_keys(sys.argv[1:])
-        sys.argv[1:] = with_shared_keys(with_stored_overrides(sys.argv[1:]))
-        main()
+        if about is not None and any(argument in FLAGS for argument in sys.argv[1:]):
+            print(help_text(about, config_name, config_folders(sys.argv[1:])), end="")
+        else:
+            refuse_moved_keys(sys.argv[1:])
+            sys.argv[1:] = with_shared_keys(with_stored_overrides(sys.argv[1:]))
+            main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails, too
@@ -95,17 +101,37 @@ def explain(error: BaseException) -> str:
     while cause is not None:
         if isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None and cause.key is not None:
             if re.search(r"not in struct|Missing key|is not in", str(cause)):
-                full, known = str(cause.full_key or cause.key), [str(k) for k in cause.parent_node]
-                return (
-                    f"{full}: there is no such key.{did_you_mean(str(cause.key), known)} There is: {', '.join(known)}"
-                )
+                return _no_such_key(str(cause.full_key or cause.key), cause.parent_node)
             break
         cause = cause.__cause__
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
-        groups = sorted(p.name for p in paths.conf().iterdir() if p.is_dir())
+        groups = group_names(config_folders(sys.argv[1:]))
         return f"{word}: there is no such key or config group.{did_you_mean(word, groups)} Groups: {', '.join(groups)}"
     return " ".join(text.split("\n")[:2])
+
+
+def _no_such_key(key: str, parent: Any) -> str:
+    """Return what to say of a key that its parent lacks: the parent's keys, and where else there is a key like it."""
+    known, word = [str(name) for name in parent], key.rpartition(".")[2]
+    elsewhere = ""
+    if parent._get_parent() is None:
+        # Hydra's own key is of no use in a list of what a run has; a group that is left out by default is.
+        groups = group_names(config_folders(sys.argv[1:]))
+        known = [name for name in known if name != "hydra"] + [name for name in groups if name not in known]
+        plain = OmegaConf.to_container(parent)
+        assert isinstance(plain, dict)
+        elsewhere = did_you_mean_key(word, _keys_below({name: plain[name] for name in plain if name != "hydra"}))
+    near = did_you_mean(word, known) or elsewhere
+    return f"{key}: there is no such key.{near} There is: {', '.join(known)}"
+
+
+def _keys_below(node: Any, key: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, child in node.items():
+            full = f"{key}.{name}" if key else str(name)
+            yield full
+            yield from _keys_below(child, full)
 
 
 def _say(message: str, status: int) -> int:

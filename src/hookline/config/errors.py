@@ -40,6 +40,23 @@ class ParameterError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the nearest known word, or an empty string when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    """Return `" Did you mean 'x'?"` for the nearest known words, or an empty string when none is near."""
+    return _asked(_near(word, known))
+
+
+def did_you_mean_key(word: str, keys: Iterable[str]) -> str:
+    """Return the same for dotted keys, of which the last parts are compared: `optimizer.lr` is meant by `lr`."""
+    by_last: dict[str, list[str]] = {}
+    for key in keys:
+        by_last.setdefault(key.rpartition(".")[2], []).append(key)
+    return _asked([key for last in _near(word, by_last) for key in by_last[last]][:3])
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    spelled = {name.lower(): name for name in known}
+    return [spelled[name] for name in difflib.get_close_matches(word.lower(), spelled, n=3, cutoff=0.6)]
+
+
+def _asked(near: Iterable[str]) -> str:
+    words = " or ".join(map(repr, near))
+    return f" Did you mean {words}?" if words else ""
