@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
-from shutil import get_terminal_size
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from hookline.config.checks import check_number
 from hookline.engine import Hook, Priority, Runner, Window
-from hookline.loggers.console import clock_time, shows_bar
+from hookline.loggers.console import Part, clock_time, columns, fitted, shows_bar
+from hookline.optim.group_values import base_lr
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +29,21 @@ EPOCH_LINE = {
     "time/epoch": "{:.1f} s",
 }
 
+# What a narrow terminal does without, first of all the first; the number that decides which epoch is best stays.
+LEFT_OUT = ("throughput/images_per_second", "val/top5", "lr", "time/epoch", "val/loss", "train/loss")
+KEPT = len(LEFT_OUT)
+
+# The terminal shows Ctrl-C as two letters behind the bar: were the line full, they would break it in two.
+CTRL_C = 2
+CLEAR_LINE = "\r\x1b[K"
+
 
 class TextHook(Hook):
     """One line per epoch; between them a progress bar on a terminal, or a line at an interval elsewhere.
 
-    Epochs and iterations count from 1 here. The learning rate is the largest of the parameter groups', as the latest
-    update used it. The interval's lines are in `train.log` in either case.
+    Epochs and iterations count from 1 here. The learning rate is that of the group `base`, or the largest where there
+    is none, as the latest update used it. A terminal that is too narrow gets the most important numbers; the lines in
+    `train.log`, those of the interval too, always have all.
 
     Args:
         interval: iterations between the lines.
@@ -56,44 +66,54 @@ class TextHook(Hook):
         if shows_bar():
             # A pseudo-terminal may have no size, which tqdm takes for no room at all.
             total = runner.clock.max_iters
-            self._bar = tqdm(total=total, leave=False, ncols=80, nrows=24, bar_format="{bar:20}| {desc}")
+            self._bar = tqdm(total=total, leave=False, ncols=80, nrows=24, bar_format="{bar:10}| {desc}")
 
     def after_train_iter(self, runner: Runner) -> None:
         done = runner.clock.iter + 1
         if done % self.interval == 0:
-            log.log(logging.DEBUG if self._bar else logging.INFO, self._status(runner, done))
+            log.log(logging.DEBUG if self._bar else logging.INFO, fitted(self._status(runner, done)))
             self._window.advance()
         if self._bar is not None and perf_counter() >= self._next:
             self._show(runner, done)
 
     def after_record(self, runner: Runner) -> None:
-        row, new = runner.history[-1], runner.recorded
-        shown = [text.format(new[name]) for name, text in EPOCH_LINE.items() if name in new]
-        line = "  ".join([f"epoch {row['epoch']:g}/{runner.clock.max_epochs}", *shown])
-        is_best = runner.monitor in new and runner.best.get("iterations") == row["iterations"]
-        log.info(f"{line}  (best)" if is_best else line)
+        row, new, monitor = runner.history[-1], runner.recorded, runner.monitor
+        parts = [(KEPT, f"epoch {row['epoch']:g}/{runner.clock.max_epochs}")]
+        for name, text in (EPOCH_LINE | {monitor: EPOCH_LINE.get(monitor, f"{monitor} {{:.4g}}")}).items():
+            if name in new:
+                importance = LEFT_OUT.index(name) if name in LEFT_OUT and name != monitor else KEPT
+                parts.append((importance, text.format(new[name])))
+        if monitor in new and runner.best.get("iterations") == row["iterations"]:
+            parts.append((KEPT, "(best)"))
+        log.info(fitted(parts), extra={"parts": parts})
 
     def after_run(self, runner: Runner) -> None:
         if self._bar is not None:
             self._bar.close()
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
-    def _status(self, runner: Runner, done: int) -> str:
+    def _status(self, runner: Runner, done: int) -> list[Part]:
         clock, window = runner.clock, self._window
         elapsed = perf_counter() - self._start
         left = elapsed / (done - runner.first_iter) * (clock.max_iters - done)
-        lr = max(float(group["lr"]) for group in runner.optimizer.param_groups)
-        return (
-            f"epoch {clock.epoch + 1}/{clock.max_epochs}  iter {done}/{clock.max_iters}"
-            f"  loss {window.mean('train/loss'):.4f}  lr {lr:.3g}"
-            f"  {window.rate('train/loss', 'time/iter'):,.0f} images/s  eta {clock_time(left)}"
-        )
+        return [
+            (3, f"epoch {clock.epoch + 1}/{clock.max_epochs}"),
+            (2, f"iter {done}/{clock.max_iters}"),
+            (4, f"loss {window.mean('train/loss'):.4f}"),
+            (1, f"lr {base_lr(runner.optimizer):.3g}"),
+            (0, f"{window.rate('train/loss', 'time/iter'):,.0f} images/s"),
+            (5, f"eta {clock_time(left)}"),
+        ]
 
     def _show(self, runner: Runner, done: int) -> None:
         assert self._bar is not None
         self._next = perf_counter() + self.refresh
-        self._bar.ncols = get_terminal_size().columns - 1
+        width = columns() - CTRL_C
+        length = width // 8
+        self._bar.ncols = width
+        self._bar.bar_format = f"{{bar:{length}}}| {{desc}}"
         self._bar.n = done
-        self._bar.set_description_str(self._status(runner, done))
+        self._bar.set_description_str(fitted(self._status(runner, done), width - length - len("| ")))
 
     def state_dict(self) -> dict[str, Any]:
         return {"window": self._window.state_dict()}

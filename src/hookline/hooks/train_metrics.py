@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from hookline.engine import Hook, Priority, Runner, Window
+from hookline.optim.group_values import base_lr
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +19,8 @@ class TrainMetricsHook(Hook):
     `train/loss` and every other scalar of the update's outputs (`train/grad_norm`, ...) is a mean weighted by batch
     size, to which updates that were skipped add nothing; `train/skipped` is their number. `time/iter` runs from the end
     of one iteration to the end of the next, `time/data` is how long the loop waited for the batch, both in seconds. On
-    a GPU they are what Python sees, and true over many iterations, when the device's queue is full. `lr` is the largest
-    learning rate of the parameter groups in the epoch's last iteration.
+    a GPU they are what Python sees, and true over many iterations, when the device's queue is full. `lr` is the
+    learning rate of the group `base` in the epoch's last iteration, or the largest where no group has that name.
     """
 
     priority = Priority.NORMAL
@@ -70,7 +71,7 @@ class TrainMetricsHook(Hook):
         self._last = perf_counter()
         seconds = window.since("time/iter")[0]
         runner.log(
-            {"lr": max(float(group["lr"]) for group in runner.optimizer.param_groups)}
+            {"lr": base_lr(runner.optimizer)}
             | numbers
             | {
                 "time/epoch": seconds,

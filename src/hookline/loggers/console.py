@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from shutil import get_terminal_size
 
 from tqdm import tqdm
 
+# How important it is, and a text.
+Part = tuple[int, str]
+
 
 class ConsoleHandler(logging.Handler):
-    """Print messages to stdout without breaking a running progress bar, and without stack traces (the log has them)."""
+    """Print messages to stdout without breaking a running progress bar, and without stack traces (the log has them).
+
+    A message that was logged with `extra={"parts": ...}` is fitted into a terminal's width; files have all of it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            tqdm.write(record.getMessage(), file=sys.stdout)
+            parts = getattr(record, "parts", None) if sys.stdout.isatty() else None
+            tqdm.write(fitted(parts, columns()) if parts else record.getMessage(), file=sys.stdout)
             sys.stdout.flush()
         except Exception:  # as logging's own handlers do: a message that cannot be shown must not end a run
             self.handleError(record)
@@ -29,6 +38,28 @@ def log_file_lengths(folder: Path) -> dict[str, int]:
             path = Path(handler.baseFilename)
             lengths[str(path.relative_to(folder.resolve()))] = path.stat().st_size
     return lengths
+
+
+def fitted(parts: Iterable[Part], width: int | None = None) -> str:
+    """Return the parts side by side, without the least important ones where not all fit.
+
+    Args:
+        parts: pairs of importance and text.
+        width: columns; None for as many as there are letters.
+    """
+    kept = list(parts)
+    while width is not None and len(kept) > 1 and len(_joined(kept)) > width:
+        kept.remove(min(kept, key=lambda part: part[0]))
+    return _joined(kept)
+
+
+def _joined(parts: Iterable[Part]) -> str:
+    return "  ".join(text for _, text in parts)
+
+
+def columns() -> int:
+    """Return the width of the terminal; 80 where it has none."""
+    return get_terminal_size().columns
 
 
 def shows_bar() -> bool:

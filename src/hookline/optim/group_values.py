@@ -23,6 +23,17 @@ def base_values(optimizer: Optimizer, quantities: Iterable[str]) -> dict[str, di
     return found
 
 
+def base_lr(optimizer: Optimizer) -> float:
+    """Return the learning rate of the group `base`, or the largest one where no group has that name.
+
+    With a layer-wise decay the largest is the head's, which is the optimizer's own.
+    """
+    rates = {
+        name: float(group["lr"]) for name, group in zip(group_names(optimizer), optimizer.param_groups, strict=True)
+    }
+    return rates.get("base", max(rates.values()))
+
+
 def momentum_field(group: dict[str, Any]) -> tuple[str, int | None] | None:
     """Return where a group keeps its momentum: `momentum` (SGD, RMSprop), the first of `betas` (Adam), or None."""
     if "momentum" in group:
