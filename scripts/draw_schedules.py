@@ -1,4 +1,5 @@
-"""Draw the pictures of docs/schedules.md: every schedule that the page names, with the overrides that it names.
+"""Draw the pictures of docs/schedules.md, every schedule that the page names with the overrides that it names, and the
+README's.
 
 python scripts/draw_schedules.py
 """
@@ -11,9 +12,10 @@ from hydra import compose, initialize_config_dir
 
 from hookline.analysis.preview import compute
 from hookline.charts.lr_curve import draw_lr_curve
+from hookline.commands.plot_lr import count_iterations
 from hookline.config import resolvers
 from hookline.config.paths import conf
-from hookline.experiment import build_schedules
+from hookline.experiment import build_clock, build_schedules
 from hookline.schedules import Clock
 
 DOCS = conf().parent / "docs"
@@ -34,7 +36,26 @@ def draw(picture: Path, overrides: list[str]) -> None:
         iters_per_epoch=RUN.iters_per_epoch,
         warmup_end=preview.warmup_end,
         size=(3.6, 2.9 if momentum else 2.1),
-        dpi=100,
+    )
+
+
+def draw_readme() -> None:
+    """Draw the run of the README's picture as the run itself does: title, size and all."""
+    command = re.findall(r"the command was `python src/train.py ([^`]+)`", (DOCS.parent / "README.md").read_text())[0]
+    overrides = shlex.split(command)
+    cfg = compose("plot_lr", overrides)
+    clock = build_clock(cfg, count_iterations(cfg))
+    schedules = build_schedules(cfg, clock)
+    preview = compute(
+        schedules, clock, {"lr": {"base": cfg.optimizer.lr}, "momentum": {"base": cfg.optimizer.momentum}}
+    )
+    draw_lr_curve(
+        DOCS / "lr_curve.svg",
+        lr=preview.lr,
+        momentum=preview.series["momentum"],
+        iters_per_epoch=clock.iters_per_epoch,
+        warmup_end=preview.warmup_end,
+        title=" ".join(overrides),
     )
 
 
@@ -46,7 +67,8 @@ def main() -> None:
     with initialize_config_dir(str(conf()), version_base="1.3"):
         for picture, overrides in wanted:
             draw(DOCS / picture, shlex.split(overrides))
-    print(f"{len(wanted)} pictures in {DOCS / 'pictures'}")
+        draw_readme()
+    print(f"{len(wanted)} pictures in {DOCS / 'pictures'}, and {DOCS / 'lr_curve.svg'}")
 
 
 if __name__ == "__main__":

@@ -148,3 +148,16 @@ def test_reference_curves_through_the_preview(case, option):
     for field in ("lr", "momentum"):
         rows = [list(row) for row in zip(*preview.series[field].values(), strict=True)]
         assert rows == [pytest.approx(row, rel=1e-12, abs=0) for row in case[f"expected_{field}"]]
+
+
+def test_text_says_which_curve_is_which():
+    falling, rising = [1.0 - i / 100 for i in range(100)], [i / 100 for i in range(100)]
+    lines = draw_text([falling, rising], 10, names=["down", "up"], width=20, height=4).splitlines()
+    assert [line.split() for line in lines[-2:]] == [["a", "down"], ["b", "up"]]
+    # Where they are farthest apart each has its own letter: at an end, one above and one below.
+    top, bottom = lines[1].partition("┤")[2], lines[4].partition("┤")[2]
+    assert ("a" in top and "b" in bottom) or ("b" in top and "a" in bottom)
+
+
+def test_text_of_one_curve_needs_no_letter():
+    assert draw_text([[0.1, 0.2]], 1, names=["only"]) == draw_text([[0.1, 0.2]], 1)

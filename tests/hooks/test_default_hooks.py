@@ -141,12 +141,14 @@ def test_lr_curve_is_drawn(tmp_path, monkeypatch):
         draw_lr_curve(path, **given)
 
     monkeypatch.setattr("hookline.hooks.lr_curve.draw_lr_curve", draw)
-    runner = toy_runner(ScheduleHook(), LRCurveHook(), job=Job(tmp_path))
+    job = Job(tmp_path, overrides=["lr_schedule=cosine", "seed=3"])
+    runner = toy_runner(ScheduleHook(), LRCurveHook(), job=job)
     runner.schedules["lr"] = Cosine(min_value=0, by_epoch=False).for_run(runner.clock)
     runner.run()
     assert (tmp_path / "lr_curve.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert list(drawn["lr"]["0"]) == [0.1 * (1 + math.cos(math.pi * i / 10)) / 2 for i in range(10)]
     assert list(drawn["momentum"]["0"]) == [0.9] * 10
+    assert drawn["title"] == "lr_schedule=cosine seed=3"
 
 
 def test_plain_lines_off_a_terminal(caplog):

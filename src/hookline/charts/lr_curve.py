@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hookline.charts.alike import alike, label
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Series = Sequence[float] | np.ndarray
 
@@ -26,7 +29,12 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 # A line is drawn through at most about this many points; more than a picture has pixels across are not seen.
 MAX_POINTS = 4000
+# More names than this in a legend say less than the highest, the lowest and some between.
 MAX_LEGEND = 12
+# A legend of more names than this stands beside the curves: inside it would cover them.
+MAX_INSIDE = 4
+LEGEND_WIDTH = 1.6
+MAX_TITLE_LINES = 3
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -41,6 +49,7 @@ STYLE: dict[Any, Any] = {
     "ytick.major.width": 0.7,
     "axes.xmargin": 0.0,
     "axes.ymargin": 0.06,
+    "svg.hashsalt": "hookline",
 }
 
 
@@ -55,7 +64,9 @@ def draw_lr_curve(
     size: tuple[float, float] | None = None,
     dpi: int = 160,
 ) -> None:
-    """Write a chart of the curves to `path`; the momentum gets a panel of its own below, if there is one.
+    """Write a chart of the curves to `path`; a momentum that varies gets a panel of its own below.
+
+    Curves that are the same in everything are drawn as one, and the legend says how many they are.
 
     Args:
         path: the picture; its suffix tells the format (png, pdf, svg).
@@ -73,18 +84,27 @@ def draw_lr_curve(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    panels = [("learning rate", lr), *([("momentum", momentum)] if momentum else [])]
+    ends = warmup_end if isinstance(warmup_end, Mapping) else dict.fromkeys(lr, 0)
+    kinds = [("learning rate", lr), *([("momentum", momentum)] if momentum and varies(momentum.values()) else [])]
+    groups = alike(*(series for _, series in kinds), ends)
+    if len(groups) > MAX_LEGEND:  # a colour scale tells them apart
+        groups.sort(key=lambda names: max(lr.get(names[0], [0.0])), reverse=True)
+    styles = {label(names): _style(index, len(groups)) for index, names in enumerate(groups)}
+    panels = [
+        (kind, {label(names): series[names[0]] for names in groups if names[0] in series}) for kind, series in kinds
+    ]
+    ends = {label(names): ends.get(names[0], 0) for names in groups}
+    beside = len(groups) > MAX_INSIDE
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size or (6.4, 3.3 + 1.5 * (len(panels) - 1)), layout="constrained")
+        height = 3.3 + 1.5 * (len(panels) - 1)
+        figure = Figure(figsize=size or (6.4 + LEGEND_WIDTH * beside, height), layout="constrained")
         FigureCanvasAgg(figure)
         ratios = [2.2, 1.0][: len(panels)]
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
-        names = list(dict.fromkeys(name for _, series in panels for name in series))
-        styles = {name: _style(index, len(names)) for index, name in enumerate(names)}
-        for ax, (label, series) in zip(axes, panels, strict=True):
-            _draw_panel(ax, series, iters_per_epoch, warmup_end, styles)
+        for ax, (kind, series) in zip(axes, panels, strict=True):
+            _draw_panel(ax, series, iters_per_epoch, ends, styles)
             _set_scale(ax, series, from_zero=ax is axes[0])
-            ax.set_ylabel(label)
+            ax.set_ylabel(kind)
             ax.yaxis.set_major_formatter("{x:.6g}")
         epochs = axes[0].get_xlim()[1]
         if isinstance(warmup_end, int) and 0 < warmup_end < epochs * iters_per_epoch:
@@ -95,14 +115,22 @@ def draw_lr_curve(
         top.set_xlabel("iteration")
         top.xaxis.set_major_formatter("{x:,.0f}")
         if len(lr) > 1 or isinstance(warmup_end, Mapping):
-            _draw_legend(axes[0])
+            _draw_legend(figure, axes[0], beside)
         if title:
-            letters = int(11 * figure.get_figwidth())  # that fit a line of this size
-            axes[0].set_title(textwrap.fill(title, letters, break_on_hyphens=False), fontsize=10, loc="left", pad=8)
+            letters = int(11 * (figure.get_figwidth() - LEGEND_WIDTH * beside))  # that fit a line of this size
+            lines = textwrap.wrap(title, letters, break_on_hyphens=False, max_lines=MAX_TITLE_LINES, placeholder=" ...")
+            axes[0].set_title("\n".join(lines), fontsize=10, loc="left", pad=8)
+        suffix = Path(path).suffix.lstrip(".") or "png"
         buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=dpi, format=Path(path).suffix.lstrip(".") or "png")
+        # Without a date the same curves give the same file.
+        figure.savefig(buffer, dpi=dpi, format=suffix, metadata={"Date": None} if suffix == "svg" else None)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_bytes(buffer.getvalue())
+
+
+def varies(series: Iterable[Series]) -> bool:
+    """Return whether any curve is more than a constant line, which no chart is needed for."""
+    return any(len(values) > 0 and min(values) != max(values) for values in series)
 
 
 def decimate(values: Sequence[float] | np.ndarray, points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +155,7 @@ def decimate(values: Sequence[float] | np.ndarray, points: int = MAX_POINTS) -> 
 
 
 def _style(index: int, count: int) -> dict[str, Any]:
-    if count <= len(COLORS) * len(DASHES):
+    if count <= MAX_LEGEND:
         # Several dash patterns even where colours suffice: in print, and where curves lie on each other.
         dash = DASHES[index % len(DASHES)] if count <= len(DASHES) else DASHES[index // len(COLORS)]
         return {"color": COLORS[index % len(COLORS)], "linestyle": dash}
@@ -140,7 +168,7 @@ def _draw_panel(
     ax: Axes,
     series: Mapping[str, Series],
     iters_per_epoch: int,
-    warmup_end: int | Mapping[str, int],
+    ends: Mapping[str, int],
     styles: Mapping[str, dict[str, Any]],
 ) -> None:
     epochs = max((len(values) for values in series.values()), default=1) / iters_per_epoch
@@ -150,7 +178,7 @@ def _draw_panel(
         x = np.append(iters, len(values)) / iters_per_epoch
         y = np.append(kept, kept[-1:])
         ax.plot(x, y, drawstyle="steps-post", linewidth=1.5, label=name, solid_joinstyle="round", **styles[name])
-        end = warmup_end.get(name, 0) if isinstance(warmup_end, Mapping) else 0
+        end = ends[name]
         if 0 < end < len(values):
             at = end / iters_per_epoch
             ax.plot([at], [values[end]], "o", ms=5, mfc="white", mew=1.3, mec=styles[name]["color"], zorder=5)
@@ -181,21 +209,25 @@ def _mark_warmup(ax: Axes, end: float, epochs: float) -> None:
         ha="right" if right else "left",
         fontsize=8,
         color="#444444",
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+        zorder=6,
     )
 
 
-def _draw_legend(ax: Axes) -> None:
-    handles, names = ax.get_legend_handles_labels()
-    labels = [f"group {name}" if name.isdigit() else name for name in names]
-    if len(labels) > MAX_LEGEND:
-        # The first and last are enough to read a colour scale.
-        left_out = len(labels) - MAX_LEGEND
-        head = MAX_LEGEND - 1
-        handles = [*handles[:head], handles[-1]]
-        labels = [*labels[:head], f"{labels[-1]}  (and {left_out} between)"]
+def _draw_legend(figure: Figure, ax: Axes, beside: bool) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    if (count := len(labels)) > MAX_LEGEND:
+        # They are sorted by their highest value; some, evenly spread, are enough to read a colour scale.
+        kept = [round(place * (count - 1) / (MAX_LEGEND - 1)) for place in range(MAX_LEGEND)]
+        handles, labels = [handles[i] for i in kept], [labels[i] for i in kept]
     if any(line.get_marker() == "o" for line in ax.get_lines()):
         from matplotlib.lines import Line2D
 
         handles.append(Line2D([], [], marker="o", ls="", ms=5, mfc="white", mew=1.3, mec="#444444"))
         labels.append("end of warm-up")
-    ax.legend(handles, labels, fontsize=8, frameon=True, framealpha=0.9, edgecolor="none", loc="best")
+    left_out = f"{MAX_LEGEND} of {count} curves" if count > MAX_LEGEND else None
+    options: dict[str, Any] = {"fontsize": 8, "edgecolor": "none", "title": left_out, "title_fontsize": 8}
+    if beside:
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, **options)
+    else:
+        ax.legend(handles, labels, loc="best", framealpha=0.9, **options)

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
 from hookline.analysis.preview import Preview, compute, write_csv, write_tensorboard
+from hookline.charts.alike import alike, label
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
 from hookline.commands.app import chosen_option
@@ -47,12 +48,12 @@ def plot_lr(cfg: DictConfig) -> None:
         for name, preview in previews.items():
             write(out / name, preview, f"lr_schedule={name}")
         draw_overlay(out, previews)
-        drawn = [series for preview in previews.values() for series in preview.lr.values()]
+        drawn = curves(previews, "lr")
         print(f"each curve's lr_curve.png, lr_curve.csv, tensorboard: {out}/{{{','.join(previews)}}}")
     else:
         preview = preview_of(cfg, clock)
         write(out, preview, " ".join(o for o in hydra.overrides.task if not o.startswith("preview.")))
-        drawn = list(preview.lr.values())
+        drawn = dict(preview.lr)
         if hydra.mode == RunMode.MULTIRUN:
             told = [o.removeprefix("lr_schedule=").removeprefix("lr_schedule.") for o in _swept(hydra)]
             _jobs[" ".join(told) or str(hydra.job.num)] = preview
@@ -63,7 +64,9 @@ def plot_lr(cfg: DictConfig) -> None:
         else f"lr_curve.png, lr_curve.csv, tensorboard: {out}"
     )
     if cfg.preview.text or (cfg.preview.text is None and not has_display()):
-        print(draw_text(drawn, clock.iters_per_epoch))
+        groups = alike(drawn)
+        names = [label(group) for group in groups]
+        print(draw_text([drawn[group[0]] for group in groups], clock.iters_per_epoch, names=names))
 
 
 def overlay_jobs() -> None:
@@ -239,7 +242,7 @@ def write(directory: Path, preview: Preview, title: str) -> None:
         draw_lr_curve(
             path,
             lr=preview.lr,
-            momentum=varying(preview.series.get("momentum", {})),
+            momentum=preview.series.get("momentum"),
             iters_per_epoch=preview.clock.iters_per_epoch,
             warmup_end=preview.warmup_end,
             title=title,
@@ -248,14 +251,6 @@ def write(directory: Path, preview: Preview, title: str) -> None:
 
 def draw_overlay(directory: Path, previews: Mapping[str, Preview]) -> None:
     """Draw several previews into one chart, each named by what sets it apart."""
-
-    def series(kind: str) -> dict[str, list[float]]:
-        named = {}
-        for name, preview in previews.items():
-            groups = preview.series.get(kind, {})
-            for group, values in groups.items():
-                named[name if len(groups) == 1 else f"{name}, group {group}"] = values
-        return named
 
     ends = {
         name if len(preview.lr) == 1 else f"{name}, group {group}": preview.warmup_end
@@ -266,16 +261,20 @@ def draw_overlay(directory: Path, previews: Mapping[str, Preview]) -> None:
     with replacing(directory / "lr_curve.png") as path:
         draw_lr_curve(
             path,
-            lr=series("lr"),
-            momentum=varying(series("momentum")),
+            lr=curves(previews, "lr"),
+            momentum=curves(previews, "momentum"),
             iters_per_epoch=next(iter(previews.values())).clock.iters_per_epoch,
             warmup_end=next(iter(ends.values())) if alike else ends,
         )
 
 
-def varying(series: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Return the series if any of them varies; constant lines alone say nothing that a chart is needed for."""
-    return series if any(min(values) != max(values) for values in series.values()) else {}
+def curves(previews: Mapping[str, Preview], field: str) -> dict[str, list[float]]:
+    """Return the curves of a field in all previews, each named by its preview and, if it has several, by its group."""
+    return {
+        name if len(groups) == 1 else f"{name}, group {group}": values
+        for name, groups in ((name, preview.series.get(field, {})) for name, preview in previews.items())
+        for group, values in groups.items()
+    }
 
 
 def has_display() -> bool:

@@ -53,7 +53,10 @@ class Trace:
 
 
 class LRCurveHook(Hook):
-    """Keep every iteration's learning rate and momentum, and draw them into `lr_curve.png` at the end."""
+    """Keep every iteration's learning rate and momentum, and draw them into `lr_curve.png` at the end.
+
+    The title is what the command line changed; a momentum that stays the same is left out.
+    """
 
     priority = Priority.VERY_LOW
     watches = True
@@ -96,6 +99,7 @@ class LRCurveHook(Hook):
                 momentum={name: trace.upto(iterations) for name, trace in self._momentum.items()},
                 iters_per_epoch=runner.clock.iters_per_epoch,
                 warmup_end=schedule.end if isinstance(schedule, WarmUp) else 0,
+                title=" ".join(runner.job.overrides) or "all options at their defaults",
             )
 
     def state_dict(self) -> dict[str, Any]:
