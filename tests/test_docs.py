@@ -36,6 +36,7 @@ SHORT = {
     "scripts/find_lr.py": ["find.iterations=10", "data.batch_size=8"],
     "scripts/benchmarks/engine.py": ["--rounds=1", "--iterations=20", "--only"],
     "scripts/benchmarks/training.py": ["--rounds=1", "--batches=2", "--model=test_resnet"],
+    "scripts/benchmarks/startup.py": ["--rounds=1", "--only=help"],
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
 }
 

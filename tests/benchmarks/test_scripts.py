@@ -55,6 +55,13 @@ def test_data(tmp_path: Path) -> None:
     assert numbers["ratio"]["median"] > 0
 
 
+def test_startup(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "startup.py", "--rounds", "1", "--only", "help", "mistake")
+    assert "quartiles" in printed
+    assert list(numbers["commands"]) == ["hydra", "help", "mistake"]
+    assert numbers["commands"]["help"]["wall"]["ratio"]["median"] > 0
+
+
 @needs_fashion_mnist
 def test_train(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "training.py", "--model", "test_resnet", "--batches", "2", "--rounds", "1")
@@ -75,7 +82,7 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["engine.py", "data.py", "training.py"])
+@pytest.mark.parametrize("name", ["engine.py", "data.py", "training.py", "startup.py"])
 def test_help_says_what_is_measured(name: str) -> None:
     done = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=True)
     assert "--rounds" in done.stdout

@@ -89,5 +89,14 @@ def test_what_needs_no_model_waits_for_none(name, arguments):
     assert not imported & {"torch", "torchvision", "timm", "sklearn", "tensorboard", "matplotlib"}
 
 
+def test_a_run_imports_nothing_that_it_does_not_use(tmp_path):
+    folder = f"hydra.run.dir={tmp_path}"
+    done = run("-X", "importtime", "src/train.py", "runner.max_iters=1", "logger=none", "hooks.lr_curve=null", folder)
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    assert {"torch", "timm"} <= imported
+    assert not imported & {"torchmetrics", "matplotlib", "tensorboard", "tensorflow", "scipy.signal"}
+
+
 def test_the_config_is_shown_as_yaml():
     assert yaml.safe_load(run("src/train.py", "--cfg", "job").stdout)["optimizer"]["lr"] == 0.1

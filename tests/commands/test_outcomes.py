@@ -118,6 +118,7 @@ def test_a_completed_run(returned):
     assert (status["pid"], status["host"]) == (os.getpid(), socket.gethostname())
     assert datetime.fromisoformat(status["started"]) <= datetime.fromisoformat(status["updated"])
     assert result["overrides"] == SHORT
+    assert (result["monitor"], result["parameters"]) == ("val/top1", 373_370)
 
 
 def test_a_stopped_run_says_why(returned):

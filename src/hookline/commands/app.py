@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import re
@@ -30,6 +31,7 @@ USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseExcepti
 USER_ERROR = 2
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+CLEAR_LINE = "\r\x1b[K"
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +145,29 @@ def _resolve(task: str | Task) -> Task:
     if callable(task):
         return task
     module, _, name = task.partition(":")
-    found: Task = getattr(import_module(module), name)
+    if module not in sys.modules:
+        _load(module)
+    found: Task = getattr(sys.modules[module], name)
     return found
+
+
+def _load(module: str) -> None:
+    """Import what a task needs, which takes seconds, and say so on a terminal.
+
+    The garbage collector would go through a million new objects again and again, and find nothing. It is off meanwhile,
+    and what was imported is kept from it for good: it would be gone through once more as the process ends.
+    """
+    told = sys.stderr.isatty()
+    if told:
+        print("loading torch ...", end="", file=sys.stderr, flush=True)
+    gc.disable()
+    try:
+        import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
+        if told:
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
 def _logged(task: str | Task) -> Task:

@@ -139,6 +139,7 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
         "epochs": runner.clock.epoch if runner else 0,
         "iterations": runner.clock.iter if runner else 0,
         "seconds": round(seconds, 3),
+        "parameters": parameter_count(runner) if runner else None,
         "device": device_name(runner.device) if runner else None,
         "overrides": list(job.overrides),
         "versions": versions(),
@@ -175,12 +176,11 @@ def _number(name: str, value: float) -> str:
 def describe(cfg: DictConfig, runner: Runner) -> None:
     """Say what is going to run: device, model, data, length, hooks and where it is written."""
     clock = runner.clock
-    parameters = sum(p.numel() for p in runner.model.parameters())
     log.info("run directory: %s", shown(runner.work_dir))
     log.info(
         "model: %s, %s parameters, on %s, %s",
         cfg.model.get("model_name") if "timm" in str(cfg.model._target_) else type(runner.model).__name__,
-        f"{parameters:,}",
+        f"{parameter_count(runner):,}",
         device_name(runner.device),
         runner.update.forward.precision,
     )
@@ -201,6 +201,11 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
     log.info("parameter groups:\n%s", groups_table(runner.optimizer))
     for warning in lr_warnings(runner.schedules["lr"], base_values(runner.optimizer, ["lr"])["lr"], runner.clock):
         log.warning(warning)
+
+
+def parameter_count(runner: Runner) -> int:
+    """Return how many numbers the model has to learn, frozen ones included."""
+    return sum(p.numel() for p in runner.model.parameters())
 
 
 def versions() -> dict[str, str]:
