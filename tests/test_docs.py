@@ -18,8 +18,11 @@ from tests.test_layers import LAYERS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-# What cannot run in a test: it installs packages, runs the tests themselves, changes the working tree or never ends.
+# What cannot run in a test: it installs packages, runs the tests themselves, changes the working tree, never ends, or
+# repeats an earlier run (tests/commands/test_repeat.py makes one for it).
 NOT_RUN = (
+    "python src/train.py --config-dir RUN/.hydra --config-name config hydra/job_logging=hookline hydra.job.name=train"
+    " hydra.run.dir=NEW",
     "./scripts/train.sh lr_schedule=cosine optimizer=sgd",
     "./scripts/test.sh",
     "./scripts/test.sh tests/schedules -k warm",
