@@ -59,7 +59,7 @@ def test_writes_everything_and_imports_no_torch(tmp_path):
 def test_the_text_of_a_comparison_names_every_curve(tmp_path):
     done = plot(tmp_path, "preview.compare=[cosine,step,wsd]", "runner.max_epochs=4", "preview.text=true")
     named = [line.split() for line in done.stdout.splitlines()]
-    assert [["a", "cosine"], ["b", "step"], ["c", "wsd"]] == [words for words in named if words[0] in ("a", "b", "c")]
+    assert [words for words in named if words[0] in ("a", "b", "c")] == [["a", "cosine"], ["b", "step"], ["c", "wsd"]]
 
 
 def test_compare_keeps_what_the_command_line_says_of_all(tmp_path):

@@ -27,6 +27,7 @@ def screen(monkeypatch):
     """Return a function that runs a training on a terminal of this width, and returns its stdout and stderr."""
     handler, logger = ConsoleHandler(logging.INFO), logging.getLogger("hookline")
     monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(logger, "propagate", False)  # a command that ran before may have left its own handler
     logger.addHandler(handler)
 
     def run(columns: int, *hooks, terminal=Terminal, interval=2, **options) -> tuple[str, str]:
