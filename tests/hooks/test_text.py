@@ -26,7 +26,8 @@ class Terminal(io.StringIO):
 def screen(monkeypatch):
     """Return a function that runs a training on a terminal of this width, and returns its stdout and stderr."""
     handler, logger = ConsoleHandler(logging.INFO), logging.getLogger("hookline")
-    monkeypatch.setattr(logger, "level", logging.INFO)
+    level = logger.level
+    logger.setLevel(logging.INFO)
     monkeypatch.setattr(logger, "propagate", False)  # a command that ran before may have left its own handler
     logger.addHandler(handler)
 
@@ -41,6 +42,7 @@ def screen(monkeypatch):
 
     yield run
     logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 ALL = ["lr ", "train/loss ", "val/loss ", "val/top1 ", "val/top5 ", " images/s", " s"]
