@@ -182,6 +182,19 @@ def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
         return build_model(OmegaConf.create({**cfg, "model": node}), source)
 
 
+def choose_threads(cfg: DictConfig, model: nn.Module, source: Source) -> int:
+    """Return how many threads an operation on the CPU is spread over: `runner.threads`, or what suits the model."""
+    from hookline.engine.cores import available_cores
+    from hookline.engine.threads import resolve_threads
+    from hookline.models.work import flops_per_layer
+
+    wanted, work = cfg.runner.threads, None
+    if wanted == "auto" and next(model.parameters()).device.type == "cpu":
+        work = flops_per_layer(model, (cfg.data.batch_size, *input_shape(cfg, source)))
+    with told_at("runner"):
+        return resolve_threads(wanted, cores=available_cores(), work=work)
+
+
 def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:
     """Return what stays frozen, None for nothing; what stays so for the whole run is frozen here already."""
     if cfg.get("freeze") is None:
@@ -450,7 +463,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
     """Return the runner that `cfg` describes, ready to run.
 
     Args:
-        cfg: the config.
+        cfg: the config; the number of threads that was chosen takes the place of `runner.threads=auto`.
         job: the run directory.
         option: see `build_optimizer`.
 
@@ -461,24 +474,23 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
 
     from hookline.engine import Runner
     from hookline.engine.device import Generators
-    from hookline.engine.threads import resolve_threads
     from hookline.engine.trial import check_model
     from hookline.optim.group_values import base_values
 
     require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
     with told_at(""):
         check_number("seed", cfg.seed, ge=0, integer=True)
-    with told_at("runner"):
-        torch.set_num_threads(resolve_threads(cfg.runner.threads))
     device = build_device(cfg)
     hooks, metrics = build_hooks(cfg), build_metrics(cfg)
     Generators(device).seed(cfg.seed)
     evaluation = cfg.get("evaluation") or {}
     validates = bool(metrics) or evaluation.get("interval") is not None
     training = build_source(cfg, "train")
+    model = build_model(cfg, training).to(device)
+    cfg.runner.threads = choose_threads(cfg, model, training)
+    torch.set_num_threads(cfg.runner.threads)
     # A run without validation reads no validation data: the model is then tried on images of the training split.
     val_loader = build_val_loader(cfg, build_source(cfg, "val") if validates else training, training, device)
-    model = build_model(cfg, training).to(device)
     freeze = build_freeze(cfg, model)
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)

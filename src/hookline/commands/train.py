@@ -23,13 +23,11 @@ from hookline.commands.app import chosen_option
 from hookline.commands.resume import check_changes, cut_logs, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError
-from hookline.config.instantiate import told_at
 from hookline.engine import Runner
 from hookline.engine.device import device_name
 from hookline.engine.monitor import worst
 from hookline.engine.run_state import StateError
 from hookline.engine.runner import Interrupted
-from hookline.engine.threads import resolve_threads
 from hookline.experiment import build_runner, lr_factor
 from hookline.hooks.log import how_far
 from hookline.job import Job
@@ -53,13 +51,15 @@ def train(cfg: DictConfig) -> float:
     directory = Path(hydra.runtime.output_dir)
     overrides = [o for o in hydra.overrides.task if not o.startswith(("resume=", "resume_force="))]
     state = load_state(cfg, directory)
-    cfg.runner.threads = threads_of(cfg, state)
+    if state:
+        keep_threads(cfg, state)
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
-    job = Job(directory, OmegaConf.to_yaml(cfg, resolve=True), overrides)
+    job = Job(directory, overrides=overrides)
     job.write_status("running")
     runner: Runner | None = None
     try:
         runner = build_runner(cfg, job, chosen_option("optimizer"))
+        job.config = OmegaConf.to_yaml(cfg, resolve=True)
         if state:
             cut_logs(directory, state["logs"])
             store_overrides(directory, overrides)
@@ -87,13 +87,10 @@ def train(cfg: DictConfig) -> float:
     return runner.best.get(runner.monitor, math.nan)
 
 
-def threads_of(cfg: DictConfig, state: Mapping[str, Any] | None) -> int:
-    """Return the number of threads: a run that goes on keeps its own unless it is told another."""
-    wanted = cfg.runner.threads
-    if wanted == "auto" and state:
-        wanted = (yaml.safe_load(state["config"]) or {}).get("runner", {}).get("threads", wanted)
-    with told_at("runner"):
-        return resolve_threads(wanted)
+def keep_threads(cfg: DictConfig, state: Mapping[str, Any]) -> None:
+    """Let a run that goes on have the number of threads that it had, unless it is told another."""
+    if cfg.runner.threads == "auto":
+        cfg.runner.threads = (yaml.safe_load(state["config"]) or {}).get("runner", {}).get("threads", "auto")
 
 
 def describe_resume(state: Mapping[str, Any], changes: Sequence[str], runner: Runner) -> None:
@@ -178,11 +175,13 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
     clock = runner.clock
     log.info("run directory: %s", shown(runner.work_dir))
     log.info(
-        "model: %s, %s parameters, on %s, %s",
+        "model: %s, %s parameters, on %s, %s, %d thread%s",
         cfg.model.get("model_name") if "timm" in str(cfg.model._target_) else type(runner.model).__name__,
         f"{parameter_count(runner):,}",
         device_name(runner.device),
         runner.update.forward.precision,
+        cfg.runner.threads,
+        "s" * (cfg.runner.threads != 1),
     )
     log.info(
         "data: %s; %s epoch%s of %s iterations, %s in all",
