@@ -48,6 +48,15 @@ def test_engine_leaves_out_what_is_not_installed_and_says_so(tmp_path: Path) -> 
         assert (name in numbers["engines"]) != (f"{name}: left out" in printed)
 
 
+@pytest.mark.slow
+def test_threads(tmp_path: Path) -> None:
+    short = ["runner.max_iters=1", "evaluation=none", "data.transforms.resize=null"]
+    printed, numbers = run(tmp_path, "threads.py", *short, "--rounds", "1")
+    assert "slowest / median" in printed
+    assert list(numbers["runs"]) == ["threads=auto, idle", "threads=auto, busy neighbour"]
+    assert all(len(runs["seconds"]) == 1 and runs["ratio"] == 1 for runs in numbers["runs"].values())
+
+
 @needs_fashion_mnist
 def test_data(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "data.py", "--rounds", "1", "--images", "128")
@@ -82,7 +91,7 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["engine.py", "data.py", "training.py", "startup.py"])
+@pytest.mark.parametrize("name", ["engine.py", "data.py", "startup.py", "threads.py", "training.py"])
 def test_help_says_what_is_measured(name: str) -> None:
     done = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=True)
     assert "--rounds" in done.stdout
