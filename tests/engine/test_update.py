@@ -253,3 +253,11 @@ def test_gradients_of_a_group_added_in_mid_run_are_cleared():
     toy_runner(Unfreeze(), seen := Gradients(), model=model, optimizer=optimizer, max_iters=8).run()
     toy_runner(single := Gradients(), lr=0.0, max_iters=8).run()
     assert seen.norms[3:] == pytest.approx(single.norms[3:])
+
+
+@pytest.mark.parametrize("spelling", ["inf", ".inf", float("inf")])
+def test_every_spelling_of_infinity_is_a_norm(spelling):
+    run = toy_runner(update={"grad_clip": {"max_norm": 0.01, "norm_type": spelling}}, max_iters=1)
+    run.run()
+    largest = max(p.grad.abs().max().item() for p in run.model.parameters())
+    assert largest == pytest.approx(0.01, rel=1e-3)

@@ -131,3 +131,30 @@ def test_an_epoch_sets_the_model_as_it_has_to_be():
         assert model.bn1.training == (epoch == 2)
         assert model.layer4[0].conv1.weight.requires_grad
         assert model.layer4[0].bn1.training
+
+
+def test_a_frozen_norm_without_parameters_stays_too():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3)
+            self.norm = nn.BatchNorm2d(4, affine=False)
+            self.fc = nn.Linear(4, 2)
+            self.last = nn.BatchNorm1d(2, affine=False)
+
+    model = Net().train()
+    Freeze(backbone=True).apply(model, 0)
+    assert not model.norm.training
+    assert model.last.training
+
+
+def test_the_backbone_does_not_hold_the_heads_own_norm():
+    model = timm.create_model("levit_128s", num_classes=3)
+    frozen = Freeze(backbone=True).select(model)
+    assert "head.bn.weight" not in frozen
+    assert set(dict(model.named_parameters())) - set(frozen) == {
+        f"{head}.{module}.{part}"
+        for head in ("head", "head_dist")
+        for module in ("bn", "linear")
+        for part in ("weight", "bias")
+    }

@@ -162,3 +162,40 @@ def test_a_class_put_in_an_options_place_through_the_command_line(tmp_path, monk
     wrong = train("optimizer._target_=elsewhere_sgd.MySGD", "+optimizer.betta=0.3", *short)
     assert wrong.status == 2
     assert "Did you mean 'beta'" in wrong.err
+
+
+WRONG = [
+    *[f"{name} lr={value}" for name in OPTIONS for value in ("-1", "nan", "inf", "true")],
+    *("sgd momentum=1", "lars momentum=1.5", "adamw betas=[2,0.9]", "lamb betas=[0.9,1]", "adan betas=[0.9,-1,0.9]"),
+    *("lion weight_decay=-1", "adamp weight_decay=inf", "adam eps=-1", "rmsprop alpha=2", "muon ns_steps=0"),
+    *("muon adjust_lr_fn=nope", "mars mars_type=shampoo", "adadelta rho=1", "asgd t0=nan", "sgd nesterov=2"),
+    *("adam differentiable=true", "adam capturable=true", "lamb max_grad_norm=0", "adafactor_bv decay_rate=-1"),
+]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_no_optimizer_can_have_is_refused_by_its_key(case):
+    name, _, setting = case.partition(" ")
+    node = OmegaConf.merge(OmegaConf.load(CONF / "optimizer" / f"{name}.yaml"), OmegaConf.from_dotlist([setting]))
+    with pytest.raises(ConfigError, match=rf"^optimizer\.{setting.partition('=')[0]}=.*: must be "):
+        build_optimizer(node, model_on())
+
+
+KINDS = [
+    (name, setting)
+    for name in OPTIONS
+    for setting in ("betas=0.9", "lr=fast", "momentum=x", "weight_decay=[1]")
+    if setting.partition("=")[0] in OmegaConf.load(CONF / "optimizer" / f"{name}.yaml")
+]
+
+
+@pytest.mark.parametrize(("name", "setting"), KINDS)
+def test_a_value_of_the_wrong_kind_is_refused_by_its_key(name, setting):
+    node = OmegaConf.merge(OmegaConf.load(CONF / "optimizer" / f"{name}.yaml"), OmegaConf.from_dotlist([setting]))
+    with pytest.raises(ConfigError, match=rf"^optimizer\.{setting.partition('=')[0]}=.*: must be "):
+        build_optimizer(node, model_on())
+
+
+def test_an_optimizer_for_sparse_gradients_is_refused_with_the_reason():
+    with pytest.raises(ConfigError, match=r"optimizer\._target_=torch\.optim\.SparseAdam: cannot be used.*sparse"):
+        build_optimizer({"_target_": "torch.optim.SparseAdam", "lr": 0.1}, model_on())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import timm
+import timm.layers
 import torch
 from torch import nn
 
@@ -147,14 +148,56 @@ def test_layer_decay_takes_models_of_every_kind(name):
     assert len(groups) > 4
 
 
-@pytest.mark.parametrize("name", ["resnet18", "test_vit", "test_convnext", "mobilenetv3_small_100", "levit_128s"])
+HEADS = {
+    "resnet18": ["fc"],
+    "test_vit": ["head"],
+    "test_convnext": ["head.fc"],
+    "mobilenetv3_small_100": ["classifier"],
+    "levit_128s": ["head.linear", "head.bn", "head_dist.linear", "head_dist.bn"],
+    "volo_d1_224": ["head", "aux_head"],
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
 def test_head_lr_mult_finds_the_classifier_of_any_timm_model(name):
     model = timm.create_model(name, num_classes=3)
     groups = Paramwise(head_lr_mult=10)(model, 0.1, None)
     got = {g["name"]: (g["lr"], names_of(model, [g])[g["name"]]) for g in groups}
     assert got["head"][0] == 1.0
-    assert all(parameter.shape[0] == 3 for g in groups if g["name"] == "head" for parameter in g["params"])
-    assert {n for n, p in model.named_parameters() if p.shape[:1] == (3,)} >= got["head"][1] != set()
+    assert got["head"][1] == {f"{module}.{part}" for module in HEADS[name] for part in ("weight", "bias")}
+    assert {n for n, p in model.named_parameters() if p.shape[:1] == (3,)} <= got["head"][1]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("RmsNorm", "RmsNormFp32", "RmsNorm2d", "RmsNorm2dFp32", "SimpleNorm2d", "SimpleNorm2dFp32", "LayerNorm2d"),
+        *("RmsNormAct2d", "GroupNormAct", "BatchNormAct2d", "EvoNorm2dB0", "EvoNorm2dS0a", "FilterResponseNormTlu2d"),
+    ],
+)
+def test_every_norm_of_timm_is_one(kind):
+    arguments = {"num_groups": 2} if kind == "GroupNormAct" else {}
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), getattr(timm.layers, kind)(4, **arguments))
+    groups = Paramwise(norm_decay_mult=0)(model, 0.1, 0.01)
+    decay = {name: g["weight_decay"] for g in groups for name in names_of(model, [g])[g["name"]]}
+    assert {name for name, value in decay.items() if value == 0} == {n for n in decay if n.startswith("1.")} != set()
+
+
+def test_a_model_of_rms_norms_is_not_decayed_in_its_norms():
+    model = timm.create_model("convnext_zepto_rms", num_classes=3)
+    groups = Paramwise(norm_decay_mult=0, bias_decay_mult=0)(model, 0.1, 0.01)
+    decayed = set.union(*(names_of(model, [g])[g["name"]] for g in groups if g["weight_decay"] != 0))
+    flat = {name for name, parameter in model.named_parameters() if name in decayed and parameter.ndim == 1}
+    assert all(name.endswith(("gamma", "conv_dw.bias")) for name in flat), flat
+
+
+def test_a_stem_of_one_channel_is_no_depthwise_convolution():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4))
+    groups = Paramwise(dwconv_decay_mult=0)(model, 0.1, 0.01)
+    assert {g["weight_decay"]: names_of(model, [g])[g["name"]] for g in groups} == {
+        0.01: {"0.weight", "0.bias"},
+        0.0: {"1.weight", "1.bias"},
+    }
 
 
 def test_shared_parameters_are_an_error_unless_bypassed():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ Outputs = dict[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 BeforeBackward = Callable[[Outputs, Batch], None]
 CLIPS = ("max_norm", "value", "agc")
+
+# YAML spells it .inf, Hydra's command line inf; either one gets the other's spelling as text.
+INFINITE = (math.inf, "inf", ".inf")
 
 
 class Update:
@@ -237,9 +241,10 @@ def _parse_clip(given: Mapping[str, float | None]) -> tuple[float, tuple[str, fl
         if name not in known:
             near = did_you_mean(name, known)
             raise ParameterError(f"grad_clip.{name}", value, f"left out: there is {', '.join(known)}.{near}")
-        if value is not None and not (name == "norm_type" and value == float("inf")):
+        if value is not None and not (name == "norm_type" and value in INFINITE):
             check_number(f"grad_clip.{name}", value, gt=0)
     clips = [(name, value) for name in CLIPS if (value := given.get(name)) is not None]
     if len(clips) > 1:
         raise ParameterError(f"grad_clip.{clips[1][0]}", clips[1][1], f"null where {clips[0][0]} is given")
-    return given.get("norm_type") or 2.0, clips[0] if clips else None
+    norm_type = given.get("norm_type")
+    return math.inf if norm_type in INFINITE else norm_type or 2.0, clips[0] if clips else None

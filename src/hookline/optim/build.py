@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.config.instantiate import build, locate, parameter_error, to_plain
+from hookline.config.instantiate import build, check_node, locate, parameter_error, to_plain, told_at
 from hookline.optim.kernels import choose_kernel, start_momentum
+from hookline.optim.ranges import check_arguments, refuse_sparse
 
 KEY = "optimizer"
 
@@ -60,6 +61,10 @@ def build_optimizer(
     if option is not None and option.get("_target_") != plain["_target_"]:
         plain = _without_leftovers(plain, target, option)
     _refuse_closure(target, plain["_target_"])
+    refuse_sparse(target, plain["_target_"])
+    check_node(plain, KEY, {"params": None})
+    with told_at(KEY):
+        check_arguments(target, plain, model.parameters())
     base = base_values(plain)
     if lr_scale != 1.0 and base.lr is not None:
         plain["lr"] = base.lr * lr_scale

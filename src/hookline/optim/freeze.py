@@ -82,18 +82,22 @@ class Freeze:
     def norms(self, model: nn.Module) -> list[nn.Module]:
         """Return the batch norms that are frozen as a whole.
 
-        One without parameters is frozen where the module that holds it has parameters and all of them are frozen.
+        One without parameters is frozen where the module that holds it has parameters and all of them are frozen;
+        where the model itself holds it, as the parameters before it are.
         """
         frozen = {id(parameter) for parameter in self.select(model).values()}
         found: list[nn.Module] = []
+        before: list[nn.Parameter] = []
         for name, module in model.named_modules():
             if isinstance(module, _BatchNorm):
                 holder, own = name, list(module.parameters())
-                while not own and holder:
+                while not own and "." in holder:
                     holder = holder.rpartition(".")[0]
                     own = list(model.get_submodule(holder).parameters())
+                own = own or before
                 if own and all(id(parameter) in frozen for parameter in own):
                     found.append(module)
+            before = list(module.parameters(recurse=False)) or before
         return found
 
     def apply(self, model: nn.Module, epoch: int) -> None:

@@ -13,21 +13,23 @@ from hookline.config.errors import did_you_mean
 def head_names(model: nn.Module) -> list[str]:
     """Return the names of the modules that are the model's head, empty if that cannot be told.
 
-    timm says it in the model's `pretrained_cfg` and through `get_classifier`; of another model it is the last linear
-    layer, as everywhere in torchvision.
+    timm says it in the model's `pretrained_cfg` and through `get_classifier`, and of two modules in one another the
+    outer is meant: levit's head has a norm of its own. Of another model it is the last linear layer, as everywhere in
+    torchvision.
     """
     config = getattr(model, "pretrained_cfg", None) or {}
     named = config.get("classifier")
     names = [named] if isinstance(named, str) else list(named or ())
     modules = dict(model.named_modules())
     found = [name for name in names if name in modules]
-    if found:
-        return found
     get_classifier: Any = getattr(model, "get_classifier", None)
     if get_classifier is not None:
         heads = get_classifier()
         wanted = {id(m) for m in (heads if isinstance(heads, tuple | list) else [heads])}
-        return [name for name, module in modules.items() if id(module) in wanted and any(module.parameters())]
+        found += [name for name, m in modules.items() if id(m) in wanted and next(m.parameters(), None) is not None]
+        return [name for name in dict.fromkeys(found) if not in_modules(name, [n for n in found if n != name])]
+    if found:
+        return found
     return [name for name, module in modules.items() if isinstance(module, nn.Linear)][-1:]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from timm.layers import RmsNorm
+from timm.layers import evo_norm, filter_response_norm, grn, norm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
@@ -15,7 +15,16 @@ from hookline.config.errors import ParameterError, did_you_mean
 from hookline.optim.param_groups.grouping import Setting, group_settings
 from hookline.optim.parameter_names import head_names, in_modules, near_names
 
-NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, RmsNorm)
+# Norms of timm that are none of torch's. What is derived from them, such as a norm with an activation, is one too.
+TIMM_NORMS = (
+    *(norm.RmsNorm, norm.RmsNormFp32, norm.RmsNorm2d, norm.RmsNorm2dFp32),
+    *(norm.SimpleNorm, norm.SimpleNormFp32, norm.SimpleNorm2d, norm.SimpleNorm2dFp32),
+    *(evo_norm.EvoNorm2dB0, evo_norm.EvoNorm2dB1, evo_norm.EvoNorm2dB2),
+    *(evo_norm.EvoNorm2dS0, evo_norm.EvoNorm2dS1, evo_norm.EvoNorm2dS2),
+    *(filter_response_norm.FilterResponseNormAct2d, filter_response_norm.FilterResponseNormTlu2d),
+    grn.GlobalResponseNorm,
+)
+NORMS = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, *TIMM_NORMS)
 DECAY_MULTIPLIERS = ("bias_decay_mult", "norm_decay_mult", "dwconv_decay_mult", "flat_decay_mult")
 CUSTOM = ("lr_mult", "decay_mult")
 
@@ -29,7 +38,7 @@ class Paramwise:
     - its learning rate is multiplied by `bias_lr_mult` if it is a bias, though not of a normalisation layer, and by
       `head_lr_mult` if it is in the model's head;
     - its weight decay by `norm_decay_mult` in a normalisation layer, weight and bias; else by `dwconv_decay_mult` in a
-      depthwise convolution (as many groups as input channels, so one of a single channel too); else by
+      depthwise convolution (as many groups as input channels, and more than one); else by
       `bias_decay_mult` if it is a bias; and by `flat_decay_mult` if it has one dimension and no other of these factors
       is given for it.
 
@@ -113,7 +122,7 @@ class Paramwise:
                 return Setting(parameter, _times(lr, lr_mult), _times(weight_decay, decay_mult), key)
 
         is_norm, bias = isinstance(module, NORMS), name == "bias"
-        depthwise = isinstance(module, nn.Conv2d) and module.in_channels == module.groups
+        depthwise = isinstance(module, nn.Conv2d) and module.in_channels == module.groups > 1
         kind = "norm" if is_norm else "dwconv" if depthwise else "bias" if bias else ""
         decay_mult = self.mult[f"{kind}_decay_mult"] if kind else None
         if decay_mult is None and parameter.ndim == 1:
