@@ -83,6 +83,18 @@ def test_weights_of_an_earlier_run(train):
     assert re.search(r"last\.pt: (\d+) of \1 tensors loaded$", second.out, re.MULTILINE)
 
 
+def test_weights_of_a_run_whose_average_was_monitored(train):
+    short = ["data.transforms.resize=null", "runner.max_iters=20"]
+    first = train("hooks=ema", "hooks.ema.decay=0.9", "evaluation.monitor=val_ema/top1", "optimizer.lr=1", *short)
+    reached, best = first.result["best"], first.run_dir / "checkpoints" / "best.pt"
+    assert reached["val_ema/loss"] != pytest.approx(reached["val/loss"], rel=1e-3)
+    # Nothing moves in this run, so that it measures what it started from.
+    second = train(f"model.checkpoint_path={best}", "freeze=backbone", "optimizer.lr=0", *short)
+    assert "best.pt, the average hooks.ema: " in second.out
+    result = json.loads((second.run_dirs[-1] / "result.json").read_text())
+    assert result["final"]["val/loss"] == pytest.approx(reached["val_ema/loss"], rel=1e-4)
+
+
 def test_the_same_seed_gives_the_same_run(train):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -36,14 +36,21 @@ def source():
     return timm.create_model("test_resnet", num_classes=3)
 
 
-@pytest.mark.parametrize("form", ["pt", "pth", "safetensors", "module", "checkpoint", "hookline"])
+PREFIXES = ["module.", "_orig_mod.", "model.", "backbone.", "module.net.encoder."]
+
+
+@pytest.mark.parametrize("form", ["pt", "pth", "safetensors", "net", "checkpoint", "hookline", *PREFIXES])
 def test_forms_of_files(form, source, tmp_path):
     state = source.state_dict()
     path = tmp_path / f"weights.{form if form in ('pth', 'safetensors') else 'pt'}"
     if form == "safetensors":
         save_file(state, path)
-    elif form == "module":
-        torch.save({f"module.{name}": value for name, value in state.items()}, path)
+    elif form in PREFIXES:
+        path = tmp_path / "weights.ckpt"
+        others = {"epoch_of_best": torch.ones(1)}
+        torch.save({"state_dict": others | {f"{form}{name}": value for name, value in state.items()}}, path)
+    elif form == "net":
+        torch.save({"net": state, "acc": 93.1}, path)
     elif form == "checkpoint":
         torch.save({"model": state, "optimizer": {}, "epoch": 3, "config": "seed: 0"}, path)
     elif form == "hookline":
@@ -96,11 +103,28 @@ def test_position_embeddings_are_resized_by_timms_converter(tmp_path):
 def test_files_that_are_no_weights(source, tmp_path):
     torch.save(source.state_dict(), tmp_path / "weights.pt")
     (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "digits.pt").write_text("101")
+    (tmp_path / "nothing.pt").touch()
+    (tmp_path / "cut.safetensors").write_bytes(b"\x20\0\0\0")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "weights.pt").read_bytes()[:5000])
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    torch.save([torch.ones(1)], tmp_path / "list.pt")
+    torch.save(source, tmp_path / "module.pt")
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
+    torch.save(source.state_dict() | {"fc.bias": torch.tensor([0.0, float("nan"), 0.0])}, tmp_path / "nan.pt")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "best.pt").touch()
     for name, message in {
         "weigths.pt": r"there is no such file\. Did you mean 'weights\.pt'",
-        "text.pt": "cannot be read as weights",
+        "text.pt": r"cannot be read as weights: it is none that torch\.save or safetensors wrote",
+        "digits.pt": r"cannot be read as weights: it is none that torch\.save or safetensors wrote",
+        "nothing.pt": "cannot be read as weights: .* or it is damaged",
+        "cut.safetensors": "cannot be read as weights: .* or it is damaged",
+        "cut.pt": "cannot be read as weights: .* or it is damaged",
+        "list.pt": "cannot be read as weights: it holds a list",
+        "module.pt": r"cannot be read as weights: it holds Python objects.*state_dict\(\)",
+        "run": r"is a folder; name a file\. It holds checkpoints/best\.pt",
+        "nan.pt": r"holds numbers that are not finite, in fc\.bias",
         "empty.pt": "holds no tensors by name",
         "other.pt": "none of its 1 tensors fits the model",
     }.items():
@@ -135,3 +159,53 @@ def test_pretrained_from_the_cache_needs_no_internet(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     model = build(None, pretrained=True, chans=1)
     assert torch.equal(model.layer4[0].conv1.weight, source.layer4[0].conv1.weight)  # type: ignore[index,union-attr]
+
+
+def averaged(source, path, kind: str, monitor: str) -> dict[str, torch.Tensor]:
+    """Write a checkpoint that holds an average of the weights beside them, and return the average."""
+    average = {name: value + 1 for name, value in source.state_dict().items()}
+    if kind == "timm":
+        torch.save({"state_dict": source.state_dict(), "state_dict_ema": average, "epoch": 3}, path)
+    else:
+        parts = {"model": source.state_dict(), "hooks.ema": {"model": average}, "hooks.plateau": {"bad": 3}}
+        write(path, {"format": 2, "parts": parts, "config": f"evaluation:\n  monitor: {monitor}\n"})
+    return average
+
+
+@pytest.mark.parametrize(
+    ("kind", "monitor", "wanted", "takes_average"),
+    [
+        ("hookline", "val_ema/top1", "auto", True),
+        ("hookline", "val/top1", "auto", False),
+        ("hookline", "val/top1", "ema", True),
+        ("hookline", "val_ema/top1", "model", False),
+        ("timm", "", "auto", True),
+        ("timm", "", "model", False),
+    ],
+)
+def test_the_weights_are_those_that_chose_the_best_epoch(
+    kind, monitor, wanted, takes_average, source, tmp_path, caplog
+):
+    average = averaged(source, tmp_path / "best.pt", kind, monitor)
+    with caplog.at_level(logging.INFO, "hookline.models.weights"):
+        model = build(tmp_path / "best.pt", checkpoint_weights=wanted)
+    expected = average if takes_average else source.state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    name = "hooks.ema" if kind == "hookline" else "state_dict_ema"
+    assert f"best.pt, {'' if takes_average else 'not '}the average {name}: " in caplog.text
+
+
+def test_an_average_that_is_not_there_is_refused(source, tmp_path):
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    with pytest.raises(
+        ConfigError, match=r"model\.checkpoint_weights=ema: must be auto or model: .*w\.pt holds no average"
+    ):
+        build(tmp_path / "w.pt", checkpoint_weights="ema")
+    with pytest.raises(ConfigError, match=r"model\.checkpoint_weights=mean: must be one of auto, model, ema"):
+        build(tmp_path / "w.pt", checkpoint_weights="mean")
+
+
+def test_a_path_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match=r"model\.checkpoint_path=5: must be the path of a file"):
+        build_model(node(None) | {"checkpoint_path": 5}, num_classes=3, in_chans=3, img_size=32)

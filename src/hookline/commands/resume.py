@@ -30,7 +30,7 @@ MAY_CHANGE = (
 MUST_STAY = ("seed", "model", "optimizer._target_", "data._target_", "data.batch_size", "freeze", "param_groups")
 
 # These say where the first weights come from: the state has its own.
-STARTS = ("model.pretrained", "model.checkpoint_path", "model.weights")
+STARTS = ("model.pretrained", "model.checkpoint_path", "model.checkpoint_weights", "model.weights")
 
 
 def with_stored_overrides(arguments: Sequence[str]) -> list[str]:

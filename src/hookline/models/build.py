@@ -11,8 +11,10 @@ from omegaconf import MISSING
 from timm.models import is_model, split_model_name_tag
 from torch import nn
 
+from hookline.config.checks import check_choice
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean
-from hookline.config.instantiate import build, locate, to_plain
+from hookline.config.instantiate import build, locate, to_plain, told_at
+from hookline.models.weight_files import CHOICES
 from hookline.models.weights import cached_weights, load_weights
 
 # What a model may leave to the data (a null in its node), by the argument's name.
@@ -39,7 +41,11 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     if plain.get("num_classes", num_classes) < num_classes:
         given = plain["num_classes"]
         raise ConfigError(f"model.num_classes={given}: must be at least {num_classes}, the data's number of classes")
-    checkpoint = plain.pop("checkpoint_path", None) if not _takes_checkpoint(target) else None
+    checkpoint, wanted = None, "auto"
+    if not _takes_checkpoint(target):
+        checkpoint, wanted = plain.pop("checkpoint_path", None), plain.pop("checkpoint_weights", "auto")
+        with told_at("model"):
+            check_choice("checkpoint_weights", wanted, CHOICES)
     cached: dict[str, Any] = {}
     own_source = plain.keys() & {"pretrained_cfg", "pretrained_cfg_overlay"}
     if target is timm.create_model and plain.get("pretrained") is True and not own_source:
@@ -48,7 +54,7 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model._target_={plain['_target_']}: must build a torch.nn.Module")
     if checkpoint is not None:
-        load_weights(model, checkpoint)
+        load_weights(model, checkpoint, wanted)
     return model
 
 

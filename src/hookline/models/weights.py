@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.models import load_state_dict, split_model_name_tag
+from timm.models import split_model_name_tag
 from timm.models._manipulate import adapt_input_conv
 from torch import Tensor, nn
 
-from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.errors import ConfigError
+from hookline.models.weight_files import KEY, read_weights, without_prefix
 from hookline.optim.parameter_names import head_names, in_modules
 
 log = logging.getLogger(__name__)
-
-KEY = "model.checkpoint_path"
-SUFFIXES = (".pt", ".pth", ".tar", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass
@@ -56,18 +54,25 @@ class LoadReport:
         return "\n  ".join(lines)
 
 
-def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
+def load_weights(model: nn.Module, path: str | Path, wanted: str = "auto") -> LoadReport:
     """Load a file of weights into the model as far as names and shapes agree, and log what did and did not.
 
-    The file is a state dict (`.pt`, `.pth`, `.safetensors`, ...), a checkpoint of this project, or one that has a state
-    dict under `model` or `state_dict`, as timm's have. A `module.` or `_orig_mod.` before the names is dropped, and
-    timm's converter of the model's family, if it has one, is applied. A first convolution for another number of
-    channels is fitted by timm's helper; a head for other classes keeps its initial values.
+    What stands before all of the model's names in the file, such as `backbone.`, is dropped, and timm's converter of
+    the model's family, if it has one, is applied. A first convolution for another number of channels is fitted by
+    timm's helper; a head for other classes keeps its initial values.
+
+    Args:
+        model: whose weights they become.
+        path: the file; see `read_weights`.
+        wanted: which of the weights in it.
 
     Raises:
-        ConfigError: the file cannot be read, or nothing in it belongs to the model.
+        ConfigError: the file cannot be read, nothing in it belongs to the model, or it holds numbers that are not
+            finite.
     """
-    state = _converted(read_state_dict(path), model)
+    found = read_weights(path, wanted)
+    state, prefix = without_prefix(found.state, model.state_dict())
+    state = _converted(state, model)
     own = model.state_dict()
     report, taken = LoadReport(), {}
     first = _first_convs(model)
@@ -88,36 +93,16 @@ def load_weights(model: nn.Module, path: str | Path) -> LoadReport:
             f"{KEY}={path}: none of its {len(state)} tensors fits the model. It has {_some(list(state), 3)}; the model"
             f" has {_some(list(own), 3)}"
         )
+    broken = [name for name, value in taken.items() if not value.isfinite().all()]
+    if broken:
+        raise ConfigError(f"{KEY}={path}: holds numbers that are not finite, in {_some(broken, 3)}")
     model.load_state_dict(taken, strict=False)
     head = head_names(model)
     left = [*report.reshaped, *report.missing, *report.unexpected]
     expected = all(in_modules(name, head) for name in left)
-    log.log(logging.INFO if expected else logging.WARNING, "weights from %s: %s", path, report.describe(len(own)))
+    what = ", ".join(filter(None, [str(path), found.which, f"without {prefix!r} before the names" if prefix else ""]))
+    log.log(logging.INFO if expected else logging.WARNING, "weights from %s: %s", what, report.describe(len(own)))
     return report
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Return the state dict in a file, or raise `ConfigError`."""
-    path = Path(path)
-    if not path.is_file():
-        there = [p.name for p in path.parent.iterdir() if p.suffix in SUFFIXES] if path.parent.is_dir() else []
-        near = did_you_mean(path.name, there)
-        raise ConfigError(f"{KEY}={path}: there is no such file.{near}")
-    level = logging.getLogger("timm.models._helpers").level
-    try:
-        logging.getLogger("timm.models._helpers").setLevel(logging.WARNING)
-        state = load_state_dict(str(path), use_ema=False)
-    except Exception as error:  # whatever a file that holds something else raises while it is read
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ConfigError(f"{KEY}={path}: cannot be read as weights: {reason}") from error
-    finally:
-        logging.getLogger("timm.models._helpers").setLevel(level)
-    if isinstance(parts := state.get("parts"), Mapping):  # a checkpoint of this project holds the whole run
-        state = parts.get("model", {})
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ConfigError(f"{KEY}={path}: holds no tensors by name; it has {_some([str(name) for name in state], 5)}")
-    return tensors
 
 
 def cached_weights(model_name: str) -> dict[str, Any]:
