@@ -220,3 +220,10 @@ def test_nothing_is_left_in_the_root_logger(train):
         finished = train("runner.max_iters=1")
     newest = max(finished.run_dirs, key=lambda d: d.stat().st_mtime)
     assert (newest / "train.log").read_text().count("done:") == 1
+
+
+@pytest.mark.parametrize(("optimizer", "said"), [("rprop", "in its first step only"), ("asgd", "iteration before")])
+def test_an_optimizer_that_does_not_follow_its_learning_rate_says_so(optimizer, said, train):
+    finished = train(f"optimizer={optimizer}", "runner.max_iters=1", "data.transforms.resize=null", "evaluation=none")
+    assert finished.status == 0
+    assert said in finished.out

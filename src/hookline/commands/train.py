@@ -32,6 +32,7 @@ from hookline.experiment import build_runner, lr_factor
 from hookline.hooks.log import how_far
 from hookline.job import Job
 from hookline.loggers.console import shown
+from hookline.optim.build import lr_note
 from hookline.optim.group_values import base_values
 from hookline.optim.groups_table import groups_table
 
@@ -197,6 +198,8 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
     if (factor := lr_factor(cfg)) != 1:
         base = cfg.auto_scale_lr.base_batch_size
         log.info("learning rate: times %g, for batches of %d instead of %d", factor, cfg.data.batch_size, base)
+    if (note := lr_note(runner.optimizer)) is not None:
+        log.warning("optimizer: %s", note)
     log.info("parameter groups:\n%s", groups_table(runner.optimizer))
     for warning in lr_warnings(runner.schedules["lr"], base_values(runner.optimizer, ["lr"])["lr"], runner.clock):
         log.warning(warning)

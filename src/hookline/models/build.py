@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
 from omegaconf import MISSING
 from timm.models import is_model, split_model_name_tag
 from torch import nn
+from torch.hub import get_dir
 
-from hookline.config.checks import check_choice
+from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean
 from hookline.config.instantiate import build, locate, to_plain, told_at
 from hookline.models.weight_files import CHOICES
-from hookline.models.weights import cached_weights, load_weights
+from hookline.models.weights import cached_config, cached_weights, load_weights
 
 # What a model may leave to the data (a null in its node), by the argument's name.
 FROM_DATA = ("num_classes", "in_chans", "img_size")
+
+# Arguments that mean the same in every model that has them.
+COUNTS = ("num_classes", "in_chans", "img_size", "patch_size", "window_size")
+HUBS = ("hf-hub", "hf_hub")
+RATES = ("drop_rate", "drop_path_rate")
 
 
 def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img_size: int) -> nn.Module:
@@ -38,6 +45,8 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     for name in FROM_DATA:
         if name in plain and plain[name] is None:
             plain[name] = from_data[name]
+    with told_at("model"):
+        _check_numbers(plain)
     if plain.get("num_classes", num_classes) < num_classes:
         given = plain["num_classes"]
         raise ConfigError(f"model.num_classes={given}: must be at least {num_classes}, the data's number of classes")
@@ -50,7 +59,10 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     own_source = plain.keys() & {"pretrained_cfg", "pretrained_cfg_overlay"}
     if target is timm.create_model and plain.get("pretrained") is True and not own_source:
         cached = cached_weights(str(plain["model_name"]))
-    model = build(plain, "model", **cached)
+    try:
+        model = build(plain, "model", **cached)
+    except ConfigError as error:
+        raise _with_key(error, plain) from error
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model._target_={plain['_target_']}: must build a torch.nn.Module")
     if checkpoint is not None:
@@ -67,12 +79,29 @@ def torchvision_model(name: str, *, num_classes: int, in_chans: int = 3, weights
         in_chans: channels of an image; if it is not 3, the first convolution is made anew.
         weights: torchvision's name of pretrained weights, such as `DEFAULT`; needs `num_classes` to be theirs.
     """
-    from torchvision.models import get_model, list_models
+    import torchvision
+    from torchvision.models import get_model, get_model_weights, list_models
 
-    if name not in list_models():
-        near = did_you_mean(name, list_models())
-        raise ParameterError("name", name, f"a model that torchvision knows (torchvision.models.list_models()).{near}")
-    model = get_model(name, weights=weights, num_classes=num_classes)
+    classifiers = list_models(torchvision.models)
+    if name not in classifiers:
+        near = did_you_mean(name, classifiers)
+        raise ParameterError("name", name, f"a classification model of torchvision, as it spells it.{near}")
+    if weights is not None:
+        known = get_model_weights(name)
+        check_choice("weights", weights, [None, *known.__members__])
+        classes = len(known[weights].meta["categories"])
+        if num_classes != classes:
+            raise ParameterError("num_classes", num_classes, f"{classes}, as in the weights {weights}")
+    try:
+        model = get_model(name, weights=weights, num_classes=num_classes)
+    except OSError as error:  # no network, or no room
+        file = known[weights].url
+        raise ParameterError(
+            "weights",
+            weights,
+            f"null where {file} cannot be downloaded ({error}); copy it by hand into {get_dir()}/checkpoints, or give"
+            " model.checkpoint_path=FILE",
+        ) from error
     if in_chans != 3:
         _replace_first_conv(model, in_chans)
     return model
@@ -84,13 +113,44 @@ def _takes_checkpoint(target: Any) -> bool:
 
 
 def _check_timm_name(name: object) -> None:
-    if not isinstance(name, str) or name == MISSING:
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"model.model_name={name}: must be the name of a timm model, such as resnet18")
+    if name is None or name == MISSING:
         raise ConfigError("model.model_name: is missing; give the name of a timm model, such as resnet18")
-    if ":" in name:  # a hub's name, such as hf-hub:timm/resnet18.a1_in1k
+    place, _, rest = name.rpartition(":")
+    if place == "local-dir":
+        if not (Path(rest) / "config.json").is_file():
+            raise ConfigError(f"model.model_name={name}: there is no {Path(rest) / 'config.json'}")
         return
+    if place in HUBS:
+        cached_config(name, rest)
+        return
+    if place:
+        raise ConfigError(f"model.model_name={name}: must be a name of timm's, hf-hub:NAME or local-dir:FOLDER")
     if not is_model(split_model_name_tag(name)[0]):
         near = did_you_mean(name, timm.list_models())
         raise ConfigError(f"model.model_name={name}: timm has no such model.{near} timm.list_models() lists all")
+
+
+def _with_key(error: ConfigError, arguments: Mapping[str, Any]) -> ConfigError:
+    """Return the error with the key of the argument whose value its text names, if there is one."""
+    text = str(error)
+    for name, value in arguments.items():
+        named = isinstance(value, str) and name not in ("_target_", "model_name", "name") and value in text
+        if named and text.startswith("model: "):
+            return ConfigError(f"model.{name}={value}: {text.removeprefix('model: ')}")
+    return error
+
+
+def _check_numbers(arguments: Mapping[str, Any]) -> None:
+    for name in COUNTS:
+        value = arguments.get(name)
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if number is not None:
+                check_number(name, number, gt=0, integer=True)
+    for name in RATES:
+        if arguments.get(name) is not None:
+            check_number(name, arguments[name], ge=0, lt=1)
 
 
 def _replace_first_conv(model: nn.Module, in_chans: int) -> None:

@@ -111,7 +111,7 @@ def cached_weights(model_name: str) -> dict[str, Any]:
     Nothing then waits for the network. Where they are not and the hub cannot be reached, raise `ConfigError` at once:
     left to itself the hub's client tries for a minute.
     """
-    from huggingface_hub import constants, get_session, try_to_load_from_cache
+    from huggingface_hub import try_to_load_from_cache
     from timm.models import get_pretrained_cfg
 
     if ":" in model_name:
@@ -132,12 +132,41 @@ def cached_weights(model_name: str) -> dict[str, Any]:
         if isinstance(path, str):
             return {"pretrained_cfg_overlay": {"file": path}} if ":" not in model_name else {}
     try:
-        if constants.HF_HUB_OFFLINE:
-            raise ConnectionError("HF_HUB_OFFLINE is set")
-        get_session().head(f"{constants.ENDPOINT}/{repo}/resolve/{revision or 'main'}/{files[0]}", timeout=10)
+        _reach(repo, files[0], revision)
     except Exception as error:  # of whichever HTTP library the client uses
         raise unreachable(model_name, repo, files[0], error) from error
     return {}
+
+
+def cached_config(model_name: str, repo: str) -> None:
+    """Raise `ConfigError` where the description of a model on the hub is neither in the cache nor to be had.
+
+    Args:
+        model_name: as the config has it.
+        repo: the part that names the hub's repository, and a revision behind an `@`.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    repo, _, revision = repo.partition("@")
+    if isinstance(try_to_load_from_cache(repo, "config.json", revision=revision or None), str):
+        return
+    try:
+        _reach(repo, "config.json", revision)
+    except Exception as error:  # of whichever HTTP library the client uses
+        raise ConfigError(
+            f"model.model_name={model_name}: config.json of {constants.ENDPOINT}/{repo} is not in the cache folder"
+            f" {constants.HF_HUB_CACHE} and cannot be downloaded ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _reach(repo: str, file: str, revision: str) -> None:
+    """Ask the hub for a file, once; raise whatever its client raises if nobody answers."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        raise ConnectionError("HF_HUB_OFFLINE is set")
+    # Whatever it answers: what it refuses may be had with the user's token.
+    get_session().head(f"{constants.ENDPOINT}/{repo}/resolve/{revision or 'main'}/{file}", timeout=10)
 
 
 def unreachable(model_name: str, repo: str, file: str, error: BaseException) -> ConfigError:

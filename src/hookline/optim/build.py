@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -78,6 +79,15 @@ def build_optimizer(
         raise ConfigError(f"{KEY}._target_={plain['_target_']}: must build a torch.optim.Optimizer")
     start_momentum(optimizer)
     return optimizer
+
+
+def lr_note(optimizer: Optimizer) -> str | None:
+    """Return what must be known of how this optimizer uses its learning rate, None if it uses it as it is set."""
+    if isinstance(optimizer, torch.optim.Rprop):
+        return "Rprop looks at its learning rate in its first step only: no schedule of it has an effect"
+    if isinstance(optimizer, torch.optim.ASGD):
+        return "ASGD uses the learning rate of the iteration before the one that it is logged for"
+    return None
 
 
 def make_groups(model: nn.Module, constructor: Mapping[str, Any], base: BaseValues) -> list[dict[str, Any]]:
