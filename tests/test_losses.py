@@ -102,3 +102,13 @@ def test_mixing_with_a_loss_of_labels_only_is_refused(runner, monkeypatch, tmp_p
     runner("loss._target_=hard_loss.Hard")
     with pytest.raises(ConfigError, match=r"mix: mixing gives soft targets, and Hard takes labels only; choose loss="):
         runner("loss._target_=hard_loss.Hard", "mix=mixup")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_are_computed_in_float32_under_mixed_precision(loss, runner):
+    run = runner(f"loss={loss}", "runner.precision=bf16", "data.transforms.resize=null", "evaluation=none")
+    run.update.begin_epoch(0)
+    outputs = run.update(batch := next(run.train_loader.batches(0)))
+    exact = run.update.loss(outputs["logits"].double(), batch.targets)
+    assert outputs["loss"].dtype == torch.float32
+    torch.testing.assert_close(outputs["loss"].double(), exact, rtol=1e-5, atol=1e-6)

@@ -62,7 +62,9 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     try:
         model = build(plain, "model", **cached)
     except ConfigError as error:
-        raise _with_key(error, plain) from error
+        if (key := _key_in(str(error), plain)) is not None:
+            raise ConfigError(f"{key}: {str(error).removeprefix('model: ')}") from error
+        raise
     if not isinstance(model, nn.Module):
         raise ConfigError(f"model._target_={plain['_target_']}: must build a torch.nn.Module")
     if checkpoint is not None:
@@ -132,14 +134,13 @@ def _check_timm_name(name: object) -> None:
         raise ConfigError(f"model.model_name={name}: timm has no such model.{near} timm.list_models() lists all")
 
 
-def _with_key(error: ConfigError, arguments: Mapping[str, Any]) -> ConfigError:
-    """Return the error with the key of the argument whose value its text names, if there is one."""
-    text = str(error)
-    for name, value in arguments.items():
-        named = isinstance(value, str) and name not in ("_target_", "model_name", "name") and value in text
-        if named and text.startswith("model: "):
-            return ConfigError(f"model.{name}={value}: {text.removeprefix('model: ')}")
-    return error
+def _key_in(text: str, arguments: Mapping[str, Any]) -> str | None:
+    """Return the key and the value of the argument whose value the text of an error names, if there is one."""
+    if text.startswith("model: "):
+        for name, value in arguments.items():
+            if isinstance(value, str) and name not in ("_target_", "model_name", "name") and value in text:
+                return f"model.{name}={value}"
+    return None
 
 
 def _check_numbers(arguments: Mapping[str, Any]) -> None:
