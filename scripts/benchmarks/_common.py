@@ -131,7 +131,7 @@ def train_with_hookline(
         update=build_update(cfg, forward=Forward(model), loss=cross_entropy, optimizer=optimizer),
         train_loader=loader,
         val_loader=val_loader,
-        metrics=build_metrics(cfg),
+        metrics=list(build_metrics(cfg).values()),
         clock=clock,
         schedules={"lr": Cosine(min_value=0.0, by_epoch=False).for_run(clock)},
         hooks=build_hooks(cfg),

@@ -7,14 +7,15 @@ imports what it needs, so that a command which builds one part does not wait for
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.config.checks import check_number
+from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.config.instantiate import build, locate, parameter_error, to_plain, told_at
+from hookline.config.instantiate import build, locate, parameter_error, parameters_of, to_plain, told_at
 from hookline.config.moved import moved_override
 from hookline.schedules import Clock, Curve, WarmUp
 from hookline.schedules.quantities import WARMED_FROM_ABOVE, spellings
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from hookline.job import Job
     from hookline.metrics import Metric
     from hookline.optim.freeze import Freeze
+
+log = logging.getLogger(__name__)
 
 Node = Mapping[str, Any]
 
@@ -71,9 +74,7 @@ def build_source(cfg: DictConfig, split: str) -> Source:
     from hookline.data import Source
 
     node = {key: value for key, value in to_plain(cfg.data, "data").items() if key not in LOADING}
-    source = build(node, "data", split=split)
-    if not isinstance(source, Source):
-        raise ConfigError(f"data._target_={node['_target_']}: must name a subclass of hookline.data.Source")
+    source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
     return source
 
 
@@ -88,9 +89,7 @@ def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, T
             key = f"data.{group}.{name}"
             if node is None:
                 continue
-            transform = build(node, key)
-            if not isinstance(transform, Transform):
-                raise ConfigError(f"{key}: must name a subclass of hookline.data.transforms.Transform")
+            transform = build(node, key, kind=Transform, wanted="a subclass of hookline.data.transforms.Transform")
             if transform.draws and group == "transforms":
                 kind = type(transform).__name__
                 raise ConfigError(f"{key}={kind}: must be a transform without randomness (see data.train_transforms)")
@@ -156,7 +155,7 @@ def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
         try:
             images = transform(images, torch.empty(1, 0))
         except Exception as error:  # whatever a transform does with images that it is not made for
-            shown = "x".join(map(str, images.shape[1:]))
+            shown = shape_of(images.shape[1:])
             raise ConfigError(f"data.transforms.{name}: cannot take the data's {shown} images: {error}") from error
     channels, height, width = images.shape[1:]
     return channels, height, width
@@ -199,7 +198,9 @@ def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:
     """Return what stays frozen, None for nothing; what stays so for the whole run is frozen here already."""
     if cfg.get("freeze") is None:
         return None
-    freeze: Freeze = build(cfg.freeze, "freeze")
+    from hookline.optim.freeze import Freeze
+
+    freeze: Freeze = build(cfg.freeze, "freeze", kind=Freeze)
     with told_at("freeze"):
         frozen = freeze.select(model)
     if freeze.epochs is None:
@@ -222,9 +223,11 @@ def build_loss(cfg: DictConfig, source: Source, device: torch.device) -> Any:
     from torch import nn
 
     target = locate(to_plain(cfg.loss, "loss").get("_target_"), "loss")
-    takes_counts = "class_counts" in inspect.signature(target).parameters
+    takes_counts = "class_counts" in (parameters_of(target)[0] or {})
     given: dict[str, Any] = {"class_counts": source.class_counts} if takes_counts else {}
     loss = build(cfg.loss, "loss", **given)
+    if not callable(loss):
+        raise ConfigError(f"loss._target_={cfg.loss._target_}: must build something callable with (logits, targets)")
     return loss.to(device) if isinstance(loss, nn.Module) else loss
 
 
@@ -240,6 +243,8 @@ def build_mix(cfg: DictConfig, loss: Any, num_classes: int, device: torch.device
     if node is None or node.get("_target_") is None:
         return None
     mix: Mix = build(node, "mix", num_classes=num_classes)
+    if not callable(mix):
+        raise ConfigError(f"mix._target_={node._target_}: must build something that mixes, as hookline.data.mix.Mix")
     logits = torch.zeros(2, num_classes, device=device)
     message = (
         f"mix: mixing gives soft targets, and {type(loss).__name__} takes labels only; choose loss=cross_entropy,"
@@ -258,7 +263,7 @@ def lr_factor(cfg: DictConfig) -> float:
     """Return what `auto_scale_lr` multiplies the optimizer's learning rate by."""
     from hookline.optim.build import lr_scale
 
-    node = cfg.get("auto_scale_lr") or {}
+    node = to_plain(cfg.get("auto_scale_lr") or {}, "auto_scale_lr")
     with told_at("auto_scale_lr"):
         return lr_scale(cfg.data.get("batch_size"), **node)
 
@@ -283,9 +288,8 @@ def build_update(
     """Return what a batch does to the weights."""
     from hookline.engine import Update
 
-    update = build(cfg["update"], "update", forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
-    if not isinstance(update, Update):
-        raise ConfigError(f"update._target_={cfg['update']._target_}: must name a subclass of hookline.engine.Update")
+    parts = {"forward": forward, "loss": loss, "optimizer": optimizer, "freeze": freeze}
+    update: Update = build(cfg["update"], "update", kind=Update, wanted="a subclass of hookline.engine.Update", **parts)
     return update
 
 
@@ -345,13 +349,12 @@ def build_schedule(node: Node, field: str, clock: Clock) -> Curve:
     plain = to_plain(node, key)
     warmup = {name: plain.pop(name) for name in WARMUP & plain.keys()}
     words = spellings(field)
-    curve = build(plain, key, spellings=words)
-    if not isinstance(curve, Curve):
-        raise ConfigError(f"{key}._target_={plain['_target_']}: must name a subclass of hookline.schedules.Curve")
-    try:
-        return WarmUp(curve, **warmup, inverse=field in WARMED_FROM_ABOVE).for_run(clock)
-    except ParameterError as error:
-        raise parameter_error(key, error.respelled({name: word for word, name in words.items()})) from error
+    curve = build(plain, key, kind=Curve, wanted="a subclass of hookline.schedules.Curve", spellings=words)
+    with told_at(key):
+        try:
+            return WarmUp(curve, **warmup, inverse=field in WARMED_FROM_ABOVE).for_run(clock)
+        except ParameterError as error:
+            raise error.respelled({name: word for word, name in words.items()}) from error
 
 
 def build_schedules(cfg: DictConfig, clock: Clock) -> dict[str, Curve]:
@@ -385,19 +388,17 @@ def check_schedules(schedules: Mapping[str, Curve], bases: Mapping[str, Mapping[
             check_schedule(schedule, field, list(bases[field].values()), clock)
 
 
-def build_metrics(cfg: DictConfig) -> list[Metric]:
-    """Return what is measured on the validation set."""
+def build_metrics(cfg: DictConfig) -> dict[str, Metric]:
+    """Return what is measured on the validation set, by name."""
+    from hookline.metrics import Metric
+
     nodes = to_plain((cfg.get("evaluation") or {}).get("metrics") or {}, "evaluation.metrics")
-    found = []
-    for name, node in nodes.items():
-        if node is None:
-            continue
-        key = f"evaluation.metrics.{name}"
-        metric = build(node, key)
-        if not all(callable(getattr(metric, method, None)) for method in ("reset", "update", "compute")):
-            raise ConfigError(f"{key}: must name a class with reset, update and compute, as hookline.metrics.Metric is")
-        found.append(metric)
-    return found
+    wanted = "a class with reset, update and compute, as hookline.metrics.Metric is"
+    return {
+        name: build(node, f"evaluation.metrics.{name}", kind=Metric, wanted=wanted)
+        for name, node in nodes.items()
+        if node is not None
+    }
 
 
 def build_hooks(cfg: DictConfig) -> list[Hook]:
@@ -431,9 +432,7 @@ def build_hook(node: object, key: str, name: str) -> Hook:
 
     plain = to_plain(node, key)
     priority = plain.pop("priority", None)
-    hook = build(plain, key)
-    if not isinstance(hook, Hook):
-        raise ConfigError(f"{key}._target_={plain['_target_']}: must name a subclass of hookline.hooks.Hook")
+    hook: Hook = build(plain, key, kind=Hook, wanted="a subclass of hookline.hooks.Hook")
     hook.name = name
     if priority is not None:
         with told_at(key):
@@ -452,9 +451,7 @@ def build_logger(cfg: DictConfig) -> Hook:
     for name, node in nodes.items():
         if node is None:
             continue
-        sinks[name] = build(node, f"logger.{name}")
-        if not isinstance(sinks[name], Sink):
-            raise ConfigError(f"logger.{name}: must name a subclass of hookline.loggers.sink.Sink")
+        sinks[name] = build(node, f"logger.{name}", kind=Sink)
     with told_at("logger"):
         return LogHook(sinks, interval)
 
@@ -474,17 +471,18 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
 
     from hookline.engine import Runner
     from hookline.engine.device import Generators
-    from hookline.engine.trial import check_model
+    from hookline.engine.trial import check_model, first
     from hookline.optim.group_values import base_values
 
     require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
     with told_at(""):
-        check_number("seed", cfg.seed, ge=0, integer=True)
+        check_number("seed", cfg.seed, ge=0, lt=2**63, integer=True)
     device = build_device(cfg)
     hooks, metrics = build_hooks(cfg), build_metrics(cfg)
     Generators(device).seed(cfg.seed)
     evaluation = cfg.get("evaluation") or {}
     validates = bool(metrics) or evaluation.get("interval") is not None
+    workflow = build_workflow(cfg, validates)
     training = build_source(cfg, "train")
     model = build_model(cfg, training).to(device)
     cfg.runner.threads = choose_threads(cfg, model, training)
@@ -494,18 +492,20 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
     freeze = build_freeze(cfg, model)
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)
-    outputs = check_model(forward, loss, first(val_loader), len(training.classes))
+    val_batch = first(next(val_loader.batches(0)), 2)
+    outputs = check_model(forward, loss, val_batch, len(training.classes))
     train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device))
     clock = build_clock(cfg, len(train_loader))
     optimizer = build_optimizer(cfg, model, option)
+    update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
     schedules = build_schedules(cfg, clock)
     check_schedules(schedules, base_values(optimizer, schedules), clock)
     with told_at("evaluation"):
-        return Runner(
-            update=build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze),
+        runner = Runner(
+            update=update,
             train_loader=train_loader,
             val_loader=val_loader if validates else None,
-            metrics=metrics,
+            metrics=list(metrics.values()),
             clock=clock,
             schedules=schedules,
             hooks=hooks,
@@ -513,11 +513,80 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
             mode=evaluation.get("mode"),
             seed=cfg.seed,
             job=job,
-            workflow=build_workflow(cfg, validates),
+            workflow=workflow,
         )
+    try_out(cfg, runner, metrics, len(training), val_batch)
+    return runner
 
 
-def first(loader: InMemoryLoader, samples: int = 2) -> Batch:
-    """Return the first samples of a loader as a batch."""
-    batch = next(loader.batches(0))
-    return type(batch)(batch.images[:samples], batch.targets[:samples], batch.indices[:samples])
+def try_out(cfg: DictConfig, runner: Runner, metrics: Mapping[str, Metric], samples: int, val_batch: Batch) -> None:
+    """Make an update and measure a small batch, so that what cannot work is told now; nothing stays changed.
+
+    Args:
+        cfg: the config.
+        runner: the run, before its start.
+        metrics: what it measures, by name.
+        samples: images of the training split.
+        val_batch: a small batch of validation.
+    """
+    from hookline.engine.trial import check_metrics, check_update
+    from hookline.engine.unchanged import unchanged
+
+    update, loader, clock = runner.update, runner.train_loader, runner.clock
+    with unchanged(update):
+        with told_at("data.train_transforms"):
+            batch = next(loader.batches(0))
+        size = cfg.data.batch_size
+        left = samples - (len(loader) - 1) * size
+        last = min(size, left) if clock.max_iters >= len(loader) else size
+        outputs = check_update(update, batch, size, last)
+        measured = check_metrics(update.forward, metrics, val_batch)
+    check_hooks(cfg, runner)
+    check_monitor(runner, [f"train/{name}" for name in outputs if name != "logits"], measured)
+    seen, validated = batch.images.shape[1:], val_batch.images.shape[1:]
+    if seen != validated:
+        log.warning("data: training images are %s, those of validation %s", shape_of(seen), shape_of(validated))
+
+
+def check_hooks(cfg: DictConfig, runner: Runner) -> None:
+    """Raise `ConfigError` where no hook is left that follows the schedules."""
+    from hookline.hooks.schedule import ScheduleHook
+
+    if "schedule" in {hook.name for hook in runner.hooks} or any(isinstance(h, ScheduleHook) for h in runner.hooks):
+        return
+    for field, node in schedule_nodes(cfg).items():
+        if node.get("_target_") != "hookline.schedules.Fixed":
+            raise ConfigError(
+                f"hooks.schedule=null: must stay, as nothing else follows {field}_schedule; for a constant value choose"
+                f" {field}_schedule={'fixed' if field == 'lr' else 'none'}"
+            )
+
+
+def check_monitor(runner: Runner, trained: Sequence[str], measured: Sequence[str]) -> None:
+    """Raise `ConfigError` where the monitored number is a training's or a validation's that nothing measures.
+
+    A hook of the user's own may log numbers that only it knows of.
+
+    Args:
+        runner: the run, before its start.
+        trained: the numbers of an update, such as `train/loss`.
+        measured: the numbers of a validation, such as `top1`.
+    """
+    from hookline.hooks.ema import EMAHook
+    from hookline.hooks.evaluation import EvaluationHook
+
+    kind = runner.monitor.partition("/")[0]
+    own = any(not type(hook).__module__.startswith("hookline.") for hook in runner.hooks)
+    if own or not (kind == "train" or kind.startswith("val")):
+        return
+    known = list(trained)
+    if "val" in runner.phases or any(isinstance(hook, EvaluationHook) for hook in runner.hooks):
+        averages = [f"val_{hook.name}" for hook in runner.hooks if isinstance(hook, EMAHook) and hook.evaluate]
+        known += [f"{name}/{number}" for name in ("val", *averages) for number in measured]
+    with told_at("evaluation"):
+        check_choice("monitor", runner.monitor, known)
+
+
+def shape_of(size: Sequence[int]) -> str:
+    """Return a size as people write it, such as `1x28x28`."""
+    return "x".join(map(str, size))

@@ -19,7 +19,6 @@ from hookline.config.files import replacing
 from hookline.config.instantiate import told_at
 from hookline.engine import Runner
 from hookline.experiment import build_runner
-from hookline.hooks.schedule import ScheduleHook
 from hookline.job import Job
 from hookline.loggers.console import shown
 
@@ -40,17 +39,17 @@ def find_lr(cfg: DictConfig) -> float:
     curve = RangeTest(start=find.start_lr, end=find.end_lr, shape=find.shape, largest=largest)
     test = RangeTestHook(find.smoothing, find.diverge)
     runner.schedules = {"lr": curve.for_run(runner.clock)}
-    runner.register_hooks([ScheduleHook(), test])
+    runner.register_hooks([test])
     runner.run()
     return report(test, out, find.iterations, find.shape, scale=float(cfg.optimizer.lr) / largest)
 
 
 def build_test_runner(cfg: DictConfig, out: Path) -> Runner:
-    """Return a runner of the config's model, data and update, without hooks, as long as the test."""
+    """Return a runner of the config's model, data and update, as long as the test; only its schedule is a hook."""
     changed = {
         **{key: cfg[key] for key in cfg if not str(key).endswith("_schedule")},
         "lr_schedule": {"_target_": "hookline.schedules.Fixed"},
-        "hooks": None,
+        "hooks": {"schedule": {"_target_": "hookline.hooks.schedule.ScheduleHook"}},
         "evaluation": None,
         "logger": None,
         "checkpoint": None,

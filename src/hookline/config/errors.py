@@ -39,6 +39,14 @@ class ParameterError(ValueError):
         return ParameterError(name, self.value, expected)
 
 
+def reason_of(error: BaseException) -> str:
+    """Return an error's text in one line, its kind before it where the text says little by itself."""
+    text, kind = " ".join(str(error).split()), type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{kind}: {text}" if text and len(text.split()) < 4 else text or kind
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest known words, or an empty string when none is near."""
     return _asked(_near(word, known))

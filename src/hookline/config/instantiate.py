@@ -22,8 +22,11 @@ from beartype.door import is_bearable
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from hookline.config.errors import ConfigError, ParameterError, did_you_mean
+from hookline.config.checks import check_bool, check_choice
+from hookline.config.errors import ConfigError, ParameterError, did_you_mean, reason_of
+from hookline.config.kinds import check_kind, is_pythons_own, wrong_kind
 
 # Keys of a node that speak to instantiate and are no arguments of the target.
 RESERVED = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
@@ -36,6 +39,8 @@ def build(
     node: DictConfig | Mapping[str, Any],
     key: str,
     *,
+    kind: type | None = None,
+    wanted: str = "",
     spellings: Mapping[str, str] | None = None,
     **given: Any,
 ) -> Any:
@@ -44,6 +49,8 @@ def build(
     Args:
         node: a mapping with `_target_` and the target's arguments, nested nodes included.
         key: where the node stands in the config, for messages.
+        kind: what the object must be; a class that is none of these is not even called.
+        wanted: what the target must be, for messages; by default a subclass of `kind`.
         spellings: the parameters' names by the keys that stand for them in this config, for those that differ; they
             hold in nested nodes too, wherever the target has such a parameter.
         given: further arguments, that come from the program and not from the config.
@@ -53,15 +60,22 @@ def build(
     """
     plain = _respelled(to_plain(node, key), spellings or {})
     words = {name: spelling for spelling, name in (spellings or {}).items()}
+    if kind is not None:
+        check_kind(locate(plain.get("_target_"), key), kind, f"{key}._target_={plain['_target_']}", wanted)
     check_node(plain, key, given, words)
     try:
         factory = instantiate({**plain, "_partial_": True}, _convert_="all")
-        return partial(factory, **given) if plain.get("_partial_") else factory(**given)
+        built = partial(factory, **given) if plain.get("_partial_") else factory(**given)
+    except ConfigError:
+        raise
     except InstantiationException as error:  # from a node inside this one
         path, target = _raised_at(plain, key, error)
         raise refused(error.__cause__ or error, path, target, words) from error
     except Exception as error:  # whatever the target raises is about what it was given
         raise refused(error, key, plain["_target_"], words) from error
+    if kind is not None and not isinstance(built, kind):
+        raise wrong_kind(f"{key}._target_={plain['_target_']}", kind, wanted)
+    return built
 
 
 def refused(error: BaseException, key: str, target: str, words: Mapping[str, str] | None = None) -> ConfigError:
@@ -77,17 +91,26 @@ def refused(error: BaseException, key: str, target: str, words: Mapping[str, str
         return error
     if isinstance(error, ParameterError):
         return parameter_error(key, error.respelled(words or {}))
-    reason = str(error).strip() or type(error).__name__
-    return ConfigError(f"{key}: {target} refused its arguments: {reason}")
+    return ConfigError(f"{key}: {target} refused its arguments: {reason_of(error)}")
 
 
 @contextmanager
 def told_at(key: str) -> Iterator[None]:
-    """Turn a `ParameterError` inside into a `ConfigError` that names the parameter below `key`, or at the root."""
+    """Turn whatever is raised inside into a `ConfigError` that names `key`, and a parameter below it if it is known.
+
+    Args:
+        key: the node whose values are used inside; empty for the config's root, where only a `ParameterError` is told.
+    """
     try:
         yield
+    except (ConfigError, OmegaConfBaseException):
+        raise
     except ParameterError as error:
         raise parameter_error(key, error) from error
+    except Exception as error:  # what is done with a node's values goes wrong by these values
+        if not key:
+            raise
+        raise ConfigError(f"{key}: {reason_of(error)}") from error
 
 
 def parameter_error(key: str, error: ParameterError) -> ConfigError:
@@ -110,12 +133,14 @@ def locate(path: object, key: str) -> Callable[..., Any]:
         raise ConfigError(f"{key}._target_={_shown(path)}: must be the dotted path of a class or function")
     try:
         target = resolve_name(path)
-    except Exception as error:  # whatever importing that module raises
+    except (Exception, SystemExit) as error:  # whatever importing that module raises
         raise ConfigError(
             f"{key}._target_={path}: cannot be imported ({type(error).__name__}: {error}){_near_target(path)}"
         ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: is a {type(target).__name__}, not a class or function")
+    if is_pythons_own(target):
+        raise ConfigError(f"{key}._target_={path}: is Python's own, no part of a run, and is not called")
     return target
 
 
@@ -138,6 +163,7 @@ def check_node(
     given, words = given or {}, words or {}
     target = locate(node["_target_"], key)
     name = node["_target_"]
+    _check_reserved(node, key)
     arguments = {k: v for k, v in node.items() if k not in RESERVED}
     for argument, value in arguments.items():
         _check_nested(value, f"{key}.{words.get(argument, argument)}", words)
@@ -156,14 +182,29 @@ def check_node(
                 f"{shown}: {name} takes no argument {argument!r}.{did_you_mean(argument, known)}"
                 f" It takes: {', '.join(known)}"
             )
+        default = parameters[argument].default if argument in parameters else None
+        if type(value) is bool and type(default) in (int, float):
+            raise ConfigError(f"{shown}: must be a number")
         if argument in hints and not _has_target(value) and not _fits(value, hints[argument]):
             hint = hints[argument]
             wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise ConfigError(f"{shown}: must be of type {wanted}")
+    by_place = list(parameters)[: len(node.get("_args_") or [])]
     for parameter in parameters.values():
+        if parameter.name in by_place:
+            continue
         needed = parameter.default is inspect.Parameter.empty
         if needed and parameter.name not in arguments and parameter.name not in given and not node.get("_partial_"):
             raise ConfigError(f"{key}.{words.get(parameter.name, parameter.name)}: is missing, and {name} needs it")
+
+
+def _check_reserved(node: Mapping[str, Any], key: str) -> None:
+    with told_at(key):
+        for flag in ("_partial_", "_recursive_"):
+            check_bool(flag, node.get(flag, False))
+        check_choice("_convert_", node.get("_convert_", "all"), ["none", "partial", "object", "all"])
+        if not isinstance(node.get("_args_", []), list):
+            raise ParameterError("_args_", node["_args_"], "a list of arguments")
 
 
 def parameters_of(target: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter] | None, bool]:
@@ -194,7 +235,7 @@ def _near_target(path: str) -> str:
     module, _, name = path.rpartition(".")
     try:
         return did_you_mean(name, dir(resolve_name(module)))
-    except Exception:  # there is no such module either
+    except (Exception, SystemExit):  # there is no such module either
         return ""
 
 
@@ -217,10 +258,25 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    # To Python true is a number, 1; in a config it is a mistake.
+    if _holds_bool(value) and not _allows_bool(hint):
+        return False
     values = [value, tuple(value)] if isinstance(value, list) else [value]  # YAML has no tuples
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what beartype thinks of how a library wrote its annotations
         return any(is_bearable(v, hint, conf=_TOWER) for v in values)
+
+
+def _holds_bool(value: Any) -> bool:
+    return any(map(_holds_bool, value)) if isinstance(value, list) else isinstance(value, bool)
+
+
+def _allows_bool(hint: Any) -> bool:
+    if hint in (bool, object, typing.Any):
+        return True
+    arguments = typing.get_args(hint)
+    plain = not arguments and hint not in (int, float, complex) and is_bearable(True, hint)
+    return plain or any(argument is True or argument is False or _allows_bool(argument) for argument in arguments)
 
 
 def _check_nested(value: Any, key: str, words: Mapping[str, str]) -> None:

@@ -274,6 +274,7 @@ class Runner:
                     self.load_state_dict(earlier)
             if self.numbers:  # of an evaluation after the last row
                 self._record(self.clock.epoch)
+            # A run that is stopped in its last iteration has reached its end, unless it got nowhere.
             early = self.stop_training and (self.stop_status != "stopped" or not self.clock.finished)
             self.status = self.stop_status if early else "completed"
         except BaseException as error:

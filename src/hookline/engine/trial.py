@@ -1,14 +1,21 @@
-"""What can be seen of a run's parts before it begins."""
+"""What can be seen of a run's parts before it begins: everything is tried once, and nothing stays changed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
 
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import parameter_error, told_at
 from hookline.data.batch import Batch
 from hookline.engine.forward import Forward, evaluating
+from hookline.engine.unchanged import unchanged
+from hookline.engine.update import Outputs, Update
+from hookline.metrics import Metric
 
 
 def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> int:
@@ -23,20 +30,158 @@ def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> 
     Raises:
         ConfigError: they are too few, or the loss cannot be computed of them.
     """
-    shape = "x".join(str(n) for n in batch.images.shape[1:])
     name = type(forward.model).__name__
     try:
         with torch.inference_mode(), evaluating(forward.model):
             logits = forward(batch.images)
     except Exception as error:  # whatever a model does with images that it is not made for
-        raise ConfigError(f"model: {name} cannot take the data's {shape} images: {error}") from error
-    if logits.ndim != 2 or logits.shape[1] < num_classes:
-        raise ConfigError(
-            f"model: {name} must return logits of shape ({len(batch)}, {num_classes}) for {len(batch)} images of"
-            f" {num_classes} classes, but returned {tuple(logits.shape)}"
-        )
+        _raise_compilers(error)
+        raise ConfigError(f"model: {name} cannot take the data's {_size(batch)} images: {error}") from error
+    _check_logits(logits, name, batch, num_classes)
     try:
         loss(logits, batch.targets)
     except Exception as error:  # whatever a loss does with what it is not made for
         raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
     return logits.shape[1]
+
+
+def check_update(update: Update, batch: Batch, batch_size: int, last: int) -> Outputs:
+    """Return what an update of this batch gives, after one as small as the last of an epoch has worked, too.
+
+    Args:
+        update: what is tried; it is left as it was.
+        batch: an epoch's first batch.
+        batch_size: the size that the config asks for.
+        last: how many samples the last batch has.
+
+    Raises:
+        ConfigError: an update fails; it names the part that is to blame.
+    """
+    with unchanged(update):
+        update.begin_epoch(0)
+        outputs: Outputs = {}
+        for size in dict.fromkeys((last, len(batch))):
+            part = first(batch, size)
+            try:
+                outputs = update(part)
+            except ConfigError:
+                raise
+            except Exception as error:  # whatever any part of it does
+                raise _blamed(error, update, part, batch_size, whole=size == len(batch)) from error
+            if not isinstance(outputs, Mapping) or not {"loss", "logits"} <= outputs.keys():
+                raise ConfigError(f"update: {type(update).__name__} must return a dict with loss and logits")
+        return outputs
+
+
+def check_metrics(forward: Forward, metrics: Mapping[str, Metric], batch: Batch) -> list[str]:
+    """Return the names of the numbers that the metrics, given by name, measure of a batch.
+
+    Raises:
+        ConfigError: one of them fails, or gives no numbers by name.
+    """
+    found: list[str] = []
+    with torch.inference_mode(), evaluating(forward.model):
+        logits = forward(batch.images)
+        for name, metric in metrics.items():
+            key = f"evaluation.metrics.{name}"
+            with told_at(key):
+                metric.reset()
+                metric.update({"logits": logits}, batch)
+                numbers = metric.compute()
+                metric.reset()
+            if not isinstance(numbers, Mapping) or not all(isinstance(v, int | float) for v in numbers.values()):
+                raise ConfigError(f"{key}: {type(metric).__name__}.compute() must return a dict of numbers by name")
+            found += map(str, numbers)
+    return found
+
+
+def first(batch: Batch, samples: int) -> Batch:
+    """Return the first samples of a batch."""
+    weights = None if batch.weights is None else batch.weights[:samples]
+    return Batch(batch.images[:samples], batch.targets[:samples], batch.indices[:samples], weights)
+
+
+def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, whole: bool) -> ConfigError:
+    """Return what to tell of an update that failed: its parts are tried one by one."""
+    name, reason = type(update.model).__name__, str(error) or type(error).__name__
+    try:
+        _raise_compilers(error)
+        if isinstance(error, torch.OutOfMemoryError):
+            raise ParameterError("data.batch_size", batch_size, f"smaller: an update needs more memory ({reason})")
+        try:
+            logits = update.forward(batch.images)
+        except Exception as cause:
+            if _works(update.forward, batch):
+                many = f"{len(batch)} sample{'s' * (len(batch) != 1)}"
+                which = "batches of" if whole else "the last batch of an epoch, which has"
+                remedy = "larger" if whole else "another, or data.drop_last=true"
+                raise ParameterError(
+                    "data.batch_size", batch_size, f"{remedy}: {name} cannot be trained on {which} {many} ({cause})"
+                ) from cause
+            told = f"model: {name} cannot be trained on the data's {_size(batch)} images: {cause}"
+            raise ConfigError(told) from cause
+        _check_logits(logits, name, batch, 1)
+        with told_at("loss"):
+            _check_loss(update.loss(logits, batch.targets), type(update.loss).__name__)
+        if any(isinstance(frame.f_locals.get("self"), Optimizer) for frame in _frames(error)):
+            raise ConfigError(f"optimizer: {type(update.optimizer).__name__} cannot make a step: {reason}")
+        if update.micro_batches > 1:
+            raise ParameterError(
+                "update.micro_batches", update.micro_batches, f"smaller for batches of {len(batch)}: {reason}"
+            )
+        raise ConfigError(f"update: {type(update).__name__} fails: {reason}")
+    except ParameterError as wrong:
+        return parameter_error("", wrong)
+    except ConfigError as found:
+        return found
+
+
+def _check_logits(logits: object, name: str, batch: Batch, num_classes: int) -> None:
+    if isinstance(logits, Tensor) and logits.ndim == 2 and logits.shape[1] >= num_classes:
+        return
+    found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+    aux = "" if isinstance(logits, Tensor) else "; one with further heads may have an argument such as aux_logits=false"
+    wanted = f"({len(batch)}, {num_classes})" if num_classes > 1 else f"({len(batch)}, classes)"
+    classes = f" of {num_classes} classes" if num_classes > 1 else ""
+    raise ConfigError(
+        f"model: {name} must return logits of shape {wanted} for {len(batch)} images{classes}, but returned"
+        f" {found}{aux}"
+    )
+
+
+def _check_loss(loss: object, name: str) -> None:
+    expected = "one number that can be differentiated, the mean over the batch"
+    if not isinstance(loss, Tensor):
+        raise ConfigError(f"loss: {name} must return {expected}, but returned a {type(loss).__name__}")
+    if loss.ndim:
+        raise ConfigError(f"loss: {name} must return {expected}, but returned numbers of shape {tuple(loss.shape)}")
+    if not loss.requires_grad:
+        raise ConfigError(f"loss: {name} must return {expected}, but does not depend on the logits")
+    loss.backward()
+
+
+def _works(forward: Forward, batch: Batch) -> bool:
+    """Say whether the model takes the batch when it is twice as large."""
+    try:
+        forward(torch.cat([batch.images, batch.images]))
+    except Exception:
+        return False
+    return True
+
+
+def _raise_compilers(error: Exception) -> None:
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = " ".join(str(error).split("\n\n")[0].split())
+        raise ConfigError(f"runner.compile=true: the model cannot be compiled here: {reason}") from error
+
+
+def _frames(error: BaseException) -> list[Any]:
+    frames, here = [], error.__traceback__
+    while here is not None:
+        frames.append(here.tb_frame)
+        here = here.tb_next
+    return frames
+
+
+def _size(batch: Batch) -> str:
+    return "x".join(str(n) for n in batch.images.shape[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ class Labelled(Protocol):
     weights: Tensor | None
 
 
+@runtime_checkable
 class Metric(Protocol):
     """Numbers that sum up a pass over samples.
 

@@ -1,0 +1,196 @@
+"""The trial of a run's parts: it names what cannot work, and leaves nothing changed."""
+
+from __future__ import annotations
+
+import random
+
+import numpy
+import pytest
+import torch
+from tests.toy import ToySource, toy_loader, toy_runner
+from torch import nn
+
+from hookline.config.errors import ConfigError
+from hookline.data import Batch
+from hookline.engine.trial import check_metrics, check_update
+from hookline.engine.unchanged import unchanged
+from hookline.metrics import TopK
+
+
+def dropping() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+OPTIMIZERS = {
+    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+    "adamw": lambda model: torch.optim.AdamW(model.parameters(), lr=0.1),
+    "adagrad": lambda model: torch.optim.Adagrad(model.parameters(), lr=0.1),
+}
+
+
+def trained(optimizer: str, precision: str, tries: int):
+    """Return what two epochs leave, with so many trials before them."""
+    model = dropping()
+    runner = toy_runner(
+        model=model,
+        optimizer=OPTIMIZERS[optimizer](model),
+        precision=precision,
+        update={"grad_clip": {"max_norm": 1.0}},
+    )
+    random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+    for _ in range(tries):
+        check_update(runner.update, next(runner.train_loader.batches(0)), batch_size=4, last=3)
+    drawn = random.random(), numpy.random.rand(), torch.rand(1).item()
+    runner.run()
+    state = runner.state_dict()["parts"]
+    return {**model.state_dict(), "drawn": drawn, "optimizer": state["optimizer"]["state"], "scaler": state["scaler"]}
+
+
+def same(one, other) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_is_the_same_bit_for_bit(optimizer, precision):
+    plain, tried = trained(optimizer, precision, 0), trained(optimizer, precision, 2)
+    assert same(plain, tried)
+
+
+def test_nothing_stays_changed_where_the_trial_fails():
+    model = dropping()
+    model[0].eval()
+    model[1].weight.requires_grad_(False)
+    model[4].bias.grad = torch.ones(3)
+    runner = toy_runner(model=model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match="half-way"), unchanged(runner.update):
+        runner.update.begin_epoch(0)
+        runner.update(next(runner.train_loader.batches(0)))
+        model.calls = 3
+        raise RuntimeError("half-way")
+    assert same(dict(model.state_dict()), before)
+    assert [module.training for module in model] == [False, True, True, True, True]
+    assert [p.requires_grad for p in model.parameters()] == [False, True, True, True, True, True]
+    assert [p.grad is None for p in model.parameters()] == [True] * 5 + [False]
+    assert not hasattr(model, "calls")
+
+
+class Wrong(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, logits, targets):
+        value = nn.functional.cross_entropy(logits, targets)
+        return {"none": None, "float": 1.0, "detached": value.detach(), "vector": logits.sum(1)}[self.kind]
+
+
+class Tuple(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+
+    def forward(self, images):
+        return (self.body(images), self.body(images)) if self.training else self.body(images)
+
+
+class Refusing(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ValueError("I make no step")
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "last", "expected"),
+    [
+        ({"model": dropping()}, 4, 1, ["data.batch_size=4: must be another, or data.drop_last=true", "1 sample"]),
+        ({"model": dropping()}, 1, 1, ["data.batch_size=1: must be larger", "batches of 1 sample"]),
+        ({"model": dropping(), "update": {"micro_batches": 3}}, 4, 4, ["update.micro_batches=3: must be smaller"]),
+        ({"model": Tuple()}, 4, 4, ["model: Tuple must return logits", "a tuple", "aux_logits"]),
+        ({"model": nn.Flatten()}, 4, 4, ["loss: CrossEntropyLoss must return", "does not depend on the logits"]),
+        ({"loss": Wrong("none")}, 4, 4, ["loss: Wrong must return one number", "a NoneType"]),
+        ({"loss": Wrong("float")}, 4, 4, ["loss: Wrong must return one number", "a float"]),
+        ({"loss": Wrong("detached")}, 4, 4, ["loss: Wrong must return one number", "does not depend"]),
+        ({"loss": Wrong("vector")}, 4, 4, ["loss: Wrong must return one number", "shape (4,)"]),
+        ({"loss": nn.CrossEntropyLoss(weight=torch.ones(2))}, 4, 4, ["loss: "]),
+        ({"refusing": True}, 4, 4, ["optimizer: Refusing cannot make a step: I make no step"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_the_part_to_blame_is_named(options, size, last, expected):
+    if options.pop("refusing", False):
+        options["model"] = dropping()
+        options["optimizer"] = Refusing(options["model"].parameters(), lr=0.1)
+    if isinstance(options.get("model"), nn.Flatten):
+        options["optimizer"] = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    update = toy_runner(**options).update
+    batch = next(toy_loader(batch_size=size).batches(0))
+    with pytest.raises(ConfigError) as error:
+        check_update(update, batch, batch_size=size, last=last)
+    assert all(word in str(error.value) for word in expected), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_an_update_that_can_do_with_a_tuple_is_let():
+    class Both(type(toy_runner().update)):
+        def __call__(self, batch, before_backward=None):
+            logits, other = self.forward(batch.images)
+            loss = self.loss(logits, batch.targets) + self.loss(other, batch.targets)
+            return {"loss": loss, "logits": logits, "mine": loss.detach()}
+
+    plain = toy_runner(model=Tuple()).update
+    update = Both(forward=plain.forward, loss=plain.loss, optimizer=plain.optimizer)
+    outputs = check_update(update, next(toy_loader().batches(0)), batch_size=4, last=4)
+    assert set(outputs) == {"loss", "logits", "mine"}
+
+
+def test_what_the_metrics_measure():
+    runner = toy_runner()
+    batch = next(toy_loader().batches(0))
+    metrics = {"first": TopK(1), "second": TopK(2)}
+    assert check_metrics(runner.update.forward, metrics, batch) == ["top1", "top2"]
+
+
+class Bad:
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def reset(self): ...
+
+    def update(self, outputs, batch):
+        if self.numbers is None:
+            raise KeyError("no such thing")
+
+    def compute(self):
+        return self.numbers
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [(None, "no such thing"), (3.0, "must return a dict of numbers")])
+def test_a_metric_that_cannot_be_used(numbers, expected):
+    batch = next(toy_loader().batches(0))
+    with pytest.raises(ConfigError, match=f"evaluation.metrics.mine: .*{expected}"):
+        check_metrics(toy_runner().update.forward, {"mine": Bad(numbers)}, batch)
+
+
+def test_batches_keep_their_weights():
+    source = ToySource(samples=4)
+    batch = Batch(source.images.float(), source.targets, torch.arange(4), torch.tensor([1.0, 1, 0, 0]))
+    outputs = check_update(toy_runner().update, batch, batch_size=4, last=2)
+    assert outputs["logits"].shape == (4, 3)
+
+
+def test_a_whole_run_is_the_same_with_and_without(runner, monkeypatch):
+    overrides = ["hooks=ema", "mix=both", "runner.max_iters=4", "data.batch_size=400", "optimizer=adamw"]
+    overrides += ["data.transforms.resize=null", "freeze.patterns=[conv1]", "freeze.epochs=1", "runner.threads=1"]
+    with_trial = runner(*overrides)
+    with_trial.run()
+    monkeypatch.setattr("hookline.experiment.try_out", lambda *_: None)
+    without = runner(*overrides)
+    without.run()
+    one, other = with_trial.state_dict()["parts"], without.state_dict()["parts"]
+    for part in ("model", "optimizer", "scaler", "random", "hooks.ema"):
+        assert same(one[part], other[part]), part
+    assert [row["train/loss"] for row in with_trial.history] == [row["train/loss"] for row in without.history]
