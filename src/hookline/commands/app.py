@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import logging
+import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hookline.commands.arguments import prepared
 from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, config_folders, help_text
 from hookline.commands.resume import with_stored_overrides
 from hookline.config import local, paths, resolvers
-from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key
+from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, reason_of
 from hookline.config.groups import group_names
-from hookline.config.moved import moved_override
+from hookline.config.structure import check_structure
+from hookline.loggers.streams import open_streams, say, silence
 
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
 USER_ERROR = 2
@@ -33,16 +40,33 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 CLEAR_LINE = "\r\x1b[K"
 
+# What the operating system says of a place that cannot be written to: full, read-only, forbidden, or no such thing.
+PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+NO_PLACES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
 log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig], Any]
+
+
+@dataclass
+class Outcome:
+    """What has become of a command.
+
+    Attributes:
+        started: whether Hydra has composed a config; what fails before is about what the user wrote.
+        status: the exit status that a sweep's failed jobs ask for.
+    """
+
+    started: bool = False
+    status: int = 0
 
 
 def run_app(task: str | Task, config_name: str, about: str | None = None) -> None:
     """Run a task under Hydra with `conf/<config_name>.yaml` and the process's arguments, then exit.
 
     The exit status is 0, 2 for a user's error, 130 after Ctrl-C, 141 where nobody reads the output (as with
-    `--help | head`), or 1 for anything else.
+    `--help | head`), or 1 for anything else. A sweep runs all its jobs, and tells of each that fails.
 
     Args:
         task: a function of the composed config, or `module:function`: what it needs is imported only once the config
@@ -50,32 +74,44 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         config_name: the root config.
         about: what the command does, with examples, for `--help`; None leaves the help to Hydra.
     """
+    open_streams()
+    # A message that cannot be shown, and what a library only advises against, are no part of what a user reads.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
     resolvers.register()
     # Hydra would print its own message and exit with 1; with this set it raises, and the wording is ours.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(_logged(task))
+    outcome = Outcome()
+    main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(
+        _logged(task, outcome)
+    )
     try:
         if about is not None and any(argument in FLAGS for argument in sys.argv[1:]):
             print(help_text(about, config_name, config_folders(sys.argv[1:])), end="")
         else:
-            refuse_moved_keys(sys.argv[1:])
-            sys.argv[1:] = with_shared_keys(with_stored_overrides(sys.argv[1:]))
+            sys.argv[1:] = with_shared_keys(with_stored_overrides(prepared(sys.argv[1:])))
             main()
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails, too
+        silence(sys.stdout)  # or the flush at exit fails, too
         sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted", INTERRUPTED))
-    except USER_ERRORS as error:
-        sys.exit(_say(f"error: {explain(error)}", USER_ERROR))
+        say("interrupted")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if outcome.started and not is_users(error):
+            raise
+        if isinstance(error, OSError) and error.filename is None:
+            silence(sys.stdout)  # it is full
+        say(f"error: {explain(error)}")
+        sys.exit(USER_ERROR)
+    if outcome.status:
+        sys.exit(outcome.status)
 
 
-def refuse_moved_keys(overrides: Sequence[str]) -> None:
-    """Raise `ConfigError` where the command line has a key of an earlier version; it names the new one."""
-    for override in overrides:
-        if (new := moved_override(override)) is not None:
-            raise ConfigError(f"{override}: this key has moved; write {new}")
+def is_users(error: BaseException) -> bool:
+    """Say whether an error is the user's to mend: a wrong value, or a place that cannot be written to."""
+    return isinstance(error, USER_ERRORS) or (isinstance(error, OSError) and error.errno in (*PLACES, *NO_PLACES))
 
 
 def chosen_option(group: str) -> dict[str, Any] | None:
@@ -89,6 +125,9 @@ def chosen_option(group: str) -> dict[str, Any] | None:
 
 def explain(error: BaseException) -> str:
     """Return the one message that tells a user's error."""
+    if isinstance(error, ConfigError | ParameterError):
+        return str(error)
+    causes = list(_causes(error))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
         known = sorted(error.options or [])
@@ -98,19 +137,22 @@ def explain(error: BaseException) -> str:
             )
     if isinstance(error, OverrideParseException):
         return f"{error.override}: is not of the form KEY=VALUE (nor +KEY=VALUE, ~KEY; {error.message.splitlines()[0]})"
-    text = str(error).strip()
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes:
         if isinstance(cause, OmegaConfBaseException) and cause.parent_node is not None and cause.key is not None:
             if re.search(r"not in struct|Missing key|is not in", str(cause)):
                 return _no_such_key(str(cause.full_key or cause.key), cause.parent_node)
             break
-        cause = cause.__cause__
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return f"{_given(str(cause.filename))}{reason_of(cause)}"
+        if isinstance(cause, yaml.YAMLError | UnicodeError | RecursionError):
+            return broken_file() or reason_of(cause)
+    text = str(error).strip()
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
         groups = group_names(config_folders(sys.argv[1:]))
         return f"{word}: there is no such key or config group.{did_you_mean(word, groups)} Groups: {', '.join(groups)}"
-    return " ".join(text.split("\n")[:2])
+    return " ".join(text.split("\n")[:2]) or type(error).__name__
 
 
 def _no_such_key(key: str, parent: Any) -> str:
@@ -136,9 +178,33 @@ def _keys_below(node: Any, key: str = "") -> Iterator[str]:
             yield from _keys_below(child, full)
 
 
-def _say(message: str, status: int) -> int:
-    print(message, file=sys.stderr)
-    return status
+def broken_file() -> str:
+    """Return which of the config files cannot be read and why, or an empty string."""
+    for path in sorted(paths.conf().rglob("*.yaml")):
+        try:
+            OmegaConf.load(path)
+        except Exception as error:  # whatever the reader of YAML raises
+            return f"{path}: {reason_of(error)}"
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _given(path: str) -> str:
+    """Return the argument that a path comes from, for the beginning of a message."""
+    for argument in sys.argv[1:]:
+        value = argument.partition("=")[2].strip("'\"")
+        if value and (value in path or path in value):
+            return f"{argument}: "
+    return ""
 
 
 def _resolve(task: str | Task) -> Task:
@@ -170,23 +236,34 @@ def _load(module: str) -> None:
             print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
-def _logged(task: str | Task) -> Task:
-    """Return the task with its errors written to the job's log, and a single run's user errors told here.
+def _logged(task: str | Task, outcome: Outcome) -> Task:
+    """Return the task with its errors written to the job's log, and told here.
 
-    Past this point Hydra would print a line of its own above the message. In a sweep the error goes on to Hydra, which
-    runs the other jobs first.
+    Past this point Hydra would print lines of its own above the message, and of a sweep's jobs tell only the first.
     """
 
     def logged(cfg: DictConfig) -> Any:
+        outcome.started = True
+        hydra = HydraConfig.get()
         try:
+            check_structure(cfg, str(hydra.job.config_name), hydra.overrides.task)
             return _resolve(task)(cfg)
         except BaseException as error:
             log.debug("stopped by %s", type(error).__name__, exc_info=True)
-            if isinstance(error, USER_ERRORS):
-                if HydraConfig.get().mode == RunMode.RUN:
-                    sys.exit(_say(f"error: {explain(error)}", USER_ERROR))
-                _say(f"error in job {HydraConfig.get().job.num}: {explain(error)}", USER_ERROR)
-            raise
+            if isinstance(error, BrokenPipeError) or not isinstance(error, Exception):
+                raise
+            if hydra.mode == RunMode.RUN:
+                if not is_users(error):
+                    raise
+                say(f"error: {explain(error)}")
+                sys.exit(USER_ERROR)
+            if is_users(error):
+                say(f"error in job {hydra.job.num}: {explain(error)}")
+                outcome.status = outcome.status or USER_ERROR
+            else:
+                say(f"error in job {hydra.job.num}: {reason_of(error)}\n{traceback.format_exc()}")
+                outcome.status = 1
+            return math.nan
 
     # Hydra reads the caller's name off the function that it is given.
     return functools.update_wrapper(logged, task) if callable(task) else logged

@@ -10,6 +10,10 @@ from shutil import get_terminal_size
 
 from tqdm import tqdm
 
+from hookline.loggers.streams import silence
+
+log = logging.getLogger(__name__)
+
 # How important it is, and a text.
 Part = tuple[int, str]
 
@@ -25,6 +29,9 @@ class ConsoleHandler(logging.Handler):
             parts = getattr(record, "parts", None) if sys.stdout.isatty() else None
             tqdm.write(fitted(parts, columns()) if parts else record.getMessage(), file=sys.stdout)
             sys.stdout.flush()
+        except OSError as error:  # the screen has gone, or its file is full, which must not end a run
+            silence(sys.stdout)
+            log.debug("nothing is shown from here on: %s", error)
         except Exception:  # as logging's own handlers do: a message that cannot be shown must not end a run
             self.handleError(record)
 

@@ -1,0 +1,77 @@
+"""The command line before Hydra reads it: what it would misread is put right, or told in this project's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+
+from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.moved import moved_override
+from hookline.config.paths import conf
+
+
+def prepared(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments as Hydra can read them.
+
+    A value that its grammar has no place for, such as one with `~` or `ä` in it, is quoted; `GROUP=null` becomes
+    `GROUP=none`.
+
+    Raises:
+        ConfigError: an argument can be none of the user's intentions.
+    """
+    sweeps = any(re.match(r"--multirun|-[a-z]*m|hydra\.mode=", argument) for argument in arguments)
+    groups = {path.name for path in conf().iterdir() if path.is_dir()} - {"hydra", "parts"}
+    return [_prepared(a, sweeps, groups) if "=" in a and not a.startswith("-") else _checked(a) for a in arguments]
+
+
+def _checked(argument: str) -> str:
+    if (new := moved_override(argument)) is not None:
+        raise ConfigError(f"{argument}: this key has moved; write {new}")
+    return argument
+
+
+def _prepared(argument: str, sweeps: bool, groups: set[str]) -> str:
+    _checked(argument)
+    parser = OverridesParser.create()
+    try:
+        override = parser.parse_override(argument)
+    except OverrideParseException:
+        key, _, value = argument.partition("=")
+        argument = f"{key}={quoted(value)}"
+        if value[:1] in tuple("[{('\""):  # a list or a mapping that is broken, which quotes would hide
+            raise
+        override = parser.parse_override(argument)
+    if override.is_sweep_override() and not sweeps:
+        key, _, value = argument.partition("=")
+        raise ConfigError(
+            f"{argument}: has several values; to run them all add --multirun, for a list write {key}=[{value}]"
+        )
+    return _option(argument, override, groups) if override.key_or_group in groups else argument
+
+
+def _option(argument: str, override: Override, groups: set[str]) -> str:
+    """Return the choice of a group's option, checked."""
+    group, value = override.key_or_group, None if override.is_sweep_override() else override.value()
+    options = sorted(path.stem for path in (conf() / group).glob("*.yaml"))
+    if override.is_add() and override.package is None:
+        raise ConfigError(f"{argument}: every run has {group} already; write {argument.lstrip('+')}")
+    if value is None and not override.is_sweep_override() and not override.is_delete():
+        if "none" in options:
+            return f"{group}=none"
+        if group == "experiment":
+            return argument
+    names = value if isinstance(value, list) else [value]
+    if not override.is_sweep_override() and not override.is_delete() and not all(isinstance(n, str) for n in names):
+        near = did_you_mean(str(value), options)
+        raise ConfigError(f"{argument}: there is no such option.{near} It can be: {', '.join(options)}")
+    return argument
+
+
+def quoted(value: str) -> str:
+    """Return a value as Hydra's grammar quotes it."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
