@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from hookline.data import Batch, InMemoryLoader, Source
+    from hookline.data.loader import Loader
     from hookline.data.mix import Mix
     from hookline.data.transforms import Transform
     from hookline.engine import Forward, Hook, Runner, Update
@@ -166,7 +167,8 @@ def build_model(cfg: DictConfig, source: Source) -> nn.Module:
     from hookline.models.build import build_model as build_from_node
 
     channels, height, _ = input_shape(cfg, source)
-    return build_from_node(cfg.model, num_classes=len(source.classes), in_chans=channels, img_size=height)
+    with told_at("model"):
+        return build_from_node(cfg.model, num_classes=len(source.classes), in_chans=channels, img_size=height)
 
 
 def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
@@ -471,6 +473,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
 
     from hookline.engine import Runner
     from hookline.engine.device import Generators
+    from hookline.engine.runner import phases_of
     from hookline.engine.trial import check_model, first
     from hookline.optim.group_values import base_values
 
@@ -500,8 +503,13 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
     update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
     schedules = build_schedules(cfg, clock)
     check_schedules(schedules, base_values(optimizer, schedules), clock)
+    size, left = cfg.data.batch_size, len(training) - (len(train_loader) - 1) * cfg.data.batch_size
+    last = min(size, left) if clock.max_iters >= len(train_loader) else size
+    numbers = try_out(update, train_loader, size, last, metrics, val_batch)
+    check_hooks(cfg, hooks)
+    check_monitor(evaluation.get("monitor"), hooks, numbers, "val" in phases_of(workflow))
     with told_at("evaluation"):
-        runner = Runner(
+        return Runner(
             update=update,
             train_loader=train_loader,
             val_loader=val_loader if validates else None,
@@ -515,44 +523,43 @@ def build_runner(cfg: DictConfig, job: Job, option: Node | None = None) -> Runne
             job=job,
             workflow=workflow,
         )
-    try_out(cfg, runner, metrics, len(training), val_batch)
-    return runner
 
 
-def try_out(cfg: DictConfig, runner: Runner, metrics: Mapping[str, Metric], samples: int, val_batch: Batch) -> None:
+def try_out(
+    update: Update, loader: Loader, batch_size: int, last: int, metrics: Mapping[str, Metric], val_batch: Batch
+) -> list[str]:
     """Make an update and measure a small batch, so that what cannot work is told now; nothing stays changed.
 
     Args:
-        cfg: the config.
-        runner: the run, before its start.
-        metrics: what it measures, by name.
-        samples: images of the training split.
+        update: what a batch does to the weights.
+        loader: the training batches.
+        batch_size: how many samples one has.
+        last: how many the last one of an epoch has.
+        metrics: what is measured, by name.
         val_batch: a small batch of validation.
+
+    Returns:
+        the names of the numbers that come of it, such as `train/loss` and `val/top1`.
     """
     from hookline.engine.trial import check_metrics, check_update
     from hookline.engine.unchanged import unchanged
 
-    update, loader, clock = runner.update, runner.train_loader, runner.clock
     with unchanged(update):
         with told_at("data.train_transforms"):
             batch = next(loader.batches(0))
-        size = cfg.data.batch_size
-        left = samples - (len(loader) - 1) * size
-        last = min(size, left) if clock.max_iters >= len(loader) else size
-        outputs = check_update(update, batch, size, last)
+        outputs = check_update(update, batch, batch_size, last)
         measured = check_metrics(update.forward, metrics, val_batch)
-    check_hooks(cfg, runner)
-    check_monitor(runner, [f"train/{name}" for name in outputs if name != "logits"], measured)
-    seen, validated = batch.images.shape[1:], val_batch.images.shape[1:]
+    seen, validated = shape_of(batch.images.shape[1:]), shape_of(val_batch.images.shape[1:])
     if seen != validated:
-        log.warning("data: training images are %s, those of validation %s", shape_of(seen), shape_of(validated))
+        log.warning("data: training images are %s, those of validation %s", seen, validated)
+    return [f"train/{name}" for name in outputs if name != "logits"] + [f"val/{name}" for name in measured]
 
 
-def check_hooks(cfg: DictConfig, runner: Runner) -> None:
+def check_hooks(cfg: DictConfig, hooks: Sequence[Hook]) -> None:
     """Raise `ConfigError` where no hook is left that follows the schedules."""
     from hookline.hooks.schedule import ScheduleHook
 
-    if "schedule" in {hook.name for hook in runner.hooks} or any(isinstance(h, ScheduleHook) for h in runner.hooks):
+    if any(hook.name == "schedule" or isinstance(hook, ScheduleHook) for hook in hooks):
         return
     for field, node in schedule_nodes(cfg).items():
         if node.get("_target_") != "hookline.schedules.Fixed":
@@ -562,29 +569,32 @@ def check_hooks(cfg: DictConfig, runner: Runner) -> None:
             )
 
 
-def check_monitor(runner: Runner, trained: Sequence[str], measured: Sequence[str]) -> None:
+def check_monitor(monitor: object, hooks: Sequence[Hook], numbers: Sequence[str], validates: bool) -> None:
     """Raise `ConfigError` where the monitored number is a training's or a validation's that nothing measures.
 
     A hook of the user's own may log numbers that only it knows of.
 
     Args:
-        runner: the run, before its start.
-        trained: the numbers of an update, such as `train/loss`.
-        measured: the numbers of a validation, such as `top1`.
+        monitor: the name; None for the default.
+        hooks: the run's hooks.
+        numbers: the names of what an update and a validation give.
+        validates: whether the validation set is gone through without a hook that asks for it.
     """
     from hookline.hooks.ema import EMAHook
     from hookline.hooks.evaluation import EvaluationHook
 
-    kind = runner.monitor.partition("/")[0]
-    own = any(not type(hook).__module__.startswith("hookline.") for hook in runner.hooks)
-    if own or not (kind == "train" or kind.startswith("val")):
-        return
-    known = list(trained)
-    if "val" in runner.phases or any(isinstance(hook, EvaluationHook) for hook in runner.hooks):
-        averages = [f"val_{hook.name}" for hook in runner.hooks if isinstance(hook, EMAHook) and hook.evaluate]
-        known += [f"{name}/{number}" for name in ("val", *averages) for number in measured]
     with told_at("evaluation"):
-        check_choice("monitor", runner.monitor, known)
+        if not isinstance(monitor, str | None):
+            raise ParameterError("monitor", monitor, "the name of a number, such as val/top1")
+        kind = (monitor or "").partition("/")[0]
+        own = any(not type(hook).__module__.startswith("hookline.") for hook in hooks)
+        if own or not (kind == "train" or kind.startswith("val")):
+            return
+        if not validates and not any(isinstance(hook, EvaluationHook) for hook in hooks):
+            numbers = [name for name in numbers if name.startswith("train/")]
+        averages = [f"val_{hook.name}/" for hook in hooks if isinstance(hook, EMAHook) and hook.evaluate]
+        of_averages = [name.replace("val/", average, 1) for average in averages for name in numbers if "val/" in name]
+        check_choice("monitor", monitor, [*numbers, *of_averages])
 
 
 def shape_of(size: Sequence[int]) -> str:

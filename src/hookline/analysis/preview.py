@@ -12,8 +12,10 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, repeat
+from math import isfinite
 from pathlib import Path
 
+from hookline.config.errors import ConfigError
 from hookline.config.files import replacing
 from hookline.optim.group_curves import DRIVEN_FROM_ZERO, curves_of_groups
 from hookline.schedules import Clock, Curve, WarmUp
@@ -131,6 +133,9 @@ def _series(
             # A group whose weight decay is 0 keeps it, as in training.
             constant = base == 0 and field not in DRIVEN_FROM_ZERO
             done[id(curve), base] = [base] * clock.max_iters if constant else values(curve, base, clock, measured)
+            for iteration, value in enumerate(done[id(curve), base]):
+                if not isfinite(value):
+                    raise ConfigError(f"{field}_schedule: gives {value} in iteration {iteration}, counted from 0")
         series[name] = done[id(curve), base]
     return series
 

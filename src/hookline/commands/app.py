@@ -144,7 +144,8 @@ def explain(error: BaseException) -> str:
             break
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno is not None:
-            return f"{_given(str(cause.filename))}{reason_of(cause)}"
+            given = _given(str(cause.filename)) if cause.filename else "standard output: "
+            return f"{given}{reason_of(cause)}"
         if isinstance(cause, yaml.YAMLError | UnicodeError | RecursionError):
             return broken_file() or reason_of(cause)
     text = str(error).strip()
@@ -152,6 +153,8 @@ def explain(error: BaseException) -> str:
         word = match[1].partition("@")[0]
         groups = group_names(config_folders(sys.argv[1:]))
         return f"{word}: there is no such key or config group.{did_you_mean(word, groups)} Groups: {', '.join(groups)}"
+    if match := re.match(r"Could not delete from config. '([^']+)' does not exist", text):
+        return f"~{match[1]}: cannot be removed: there is no such key, or it is null already"
     return " ".join(text.split("\n")[:2]) or type(error).__name__
 
 
@@ -250,7 +253,10 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
             return _resolve(task)(cfg)
         except BaseException as error:
             log.debug("stopped by %s", type(error).__name__, exc_info=True)
-            if isinstance(error, BrokenPipeError) or not isinstance(error, Exception):
+            if isinstance(error, BrokenPipeError):
+                silence(sys.stdout)
+                sys.exit(BROKEN_PIPE)
+            if not isinstance(error, Exception):
                 raise
             if hydra.mode == RunMode.RUN:
                 if not is_users(error):

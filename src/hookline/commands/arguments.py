@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.moved import moved_override
@@ -39,7 +39,7 @@ def _prepared(argument: str, sweeps: bool, groups: set[str]) -> str:
     parser = OverridesParser.create()
     try:
         override = parser.parse_override(argument)
-    except OverrideParseException:
+    except HydraException:
         key, _, value = argument.partition("=")
         argument = f"{key}={quoted(value)}"
         if value[:1] in tuple("[{('\""):  # a list or a mapping that is broken, which quotes would hide

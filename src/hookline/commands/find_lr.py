@@ -62,7 +62,7 @@ def check(cfg: DictConfig) -> DictConfig:
     """Return the `find` node, or raise `ConfigError` where it asks for what cannot be."""
     find = cfg.find
     if not OmegaConf.is_dict(find):
-        raise ConfigError(f"find={find}: must be a mapping with start_lr, end_lr, ...")
+        raise ConfigError(f"find={'null' if find is None else find}: must be a mapping with start_lr, end_lr, ...")
     with told_at("find"):
         check_number("start_lr", find.start_lr, gt=0)
         check_number("end_lr", find.end_lr, gt=find.start_lr)

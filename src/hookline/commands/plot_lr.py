@@ -21,10 +21,11 @@ from hookline.charts.alike import alike, label
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
 from hookline.commands.app import chosen_option
-from hookline.config.checks import check_number
+from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
+from hookline.config.paths import conf
 from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, check_schedules, require
 from hookline.schedules import Clock
 
@@ -217,8 +218,11 @@ def compared(cfg: DictConfig) -> dict[str, DictConfig]:
     if isinstance(cfg.preview.compare, str) or not isinstance(cfg.preview.compare, Sequence):
         raise ConfigError(f"preview.compare={cfg.preview.compare}: must be a list of lr_schedule options")
     found = {}
+    schedules = sorted(path.stem for path in (conf() / "lr_schedule").glob("*.yaml"))
     for name in cfg.preview.compare:
-        node = compose(HydraConfig.get().job.config_name, [*rest, f"lr_schedule={name}"])
+        with told_at("preview.compare"):
+            check_choice("compare", name, schedules)
+            node = compose(HydraConfig.get().job.config_name, [*rest, f"lr_schedule={name}"])
         for override in of_schedule:
             key = override.key_or_group.removeprefix("lr_schedule.")
             if key.partition(".")[0] in node.lr_schedule:

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
-from hookline.commands.app import chosen_option
+from hookline.commands.app import chosen_option, is_users
 from hookline.commands.resume import check_changes, cut_logs, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError
@@ -27,7 +27,7 @@ from hookline.engine import Runner
 from hookline.engine.device import device_name
 from hookline.engine.monitor import worst
 from hookline.engine.run_state import StateError
-from hookline.engine.runner import Interrupted
+from hookline.engine.runner import Failure, Interrupted
 from hookline.experiment import build_runner, lr_factor
 from hookline.hooks.log import how_far
 from hookline.job import Job
@@ -79,6 +79,8 @@ def train(cfg: DictConfig) -> float:
         raise ConfigError(f"resume={cfg.resume}: {error}") from error
     except BaseException as error:
         finish(job, runner, time.perf_counter() - started, error)
+        if runner is not None and runner.failure is not None and not is_users(error):
+            log.error(failed_line(runner.failure))
         raise
     seconds = time.perf_counter() - started
     finish(job, runner, seconds)
@@ -114,6 +116,12 @@ def interrupted_line(runner: Runner) -> str:
     place = shown(runner.work_dir)
     where = f"interrupted ({runner.stop_reason}) after iteration {runner.clock.iter}"
     return f"{where}; go on with: python src/train.py resume={place}"
+
+
+def failed_line(failure: Failure) -> str:
+    """Return what failed where, above the stack trace that follows."""
+    place = f"hooks.{failure.hook}, in {failure.stage}" if failure.hook else failure.stage
+    return f"failed in {place}: {failure.reason}"
 
 
 def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None) -> None:

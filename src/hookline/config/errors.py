@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import traceback
 from collections.abc import Iterable, Mapping
 
 
@@ -44,6 +45,8 @@ def reason_of(error: BaseException) -> str:
     text, kind = " ".join(str(error).split()), type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, AssertionError) and not text:
+        return traceback.extract_tb(error.__traceback__)[-1].line or kind
     return f"{kind}: {text}" if text and len(text.split()) < 4 else text or kind
 
 

@@ -11,10 +11,11 @@ import inspect
 import re
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pkgutil import resolve_name
+from types import UnionType
 from typing import Any
 
 from beartype import BeartypeConf
@@ -69,29 +70,36 @@ def build(
     except ConfigError:
         raise
     except InstantiationException as error:  # from a node inside this one
-        path, target = _raised_at(plain, key, error)
-        raise refused(error.__cause__ or error, path, target, words) from error
+        path, inner = _raised_at(plain, key, error)
+        raise refused(error.__cause__ or error, path, inner, words) from error
     except Exception as error:  # whatever the target raises is about what it was given
-        raise refused(error, key, plain["_target_"], words) from error
+        raise refused(error, key, plain, words) from error
     if kind is not None and not isinstance(built, kind):
         raise wrong_kind(f"{key}._target_={plain['_target_']}", kind, wanted)
     return built
 
 
-def refused(error: BaseException, key: str, target: str, words: Mapping[str, str] | None = None) -> ConfigError:
-    """Return the user's view of what `target`, described at `key`, raised when it was called.
+def refused(
+    error: BaseException, key: str, node: Mapping[str, Any], words: Mapping[str, str] | None = None
+) -> ConfigError:
+    """Return the user's view of what the target of the node at `key` raised when it was called.
 
     Args:
         error: what was raised.
         key: where the node stands in the config.
-        target: what the node names.
+        node: the target and its arguments.
         words: the config's spellings of parameters, by their names.
     """
     if isinstance(error, ConfigError):
         return error
     if isinstance(error, ParameterError):
         return parameter_error(key, error.respelled(words or {}))
-    return ConfigError(f"{key}: {target} refused its arguments: {reason_of(error)}")
+    reason = reason_of(error)
+    named = _named_in(reason, node)
+    if named is None:
+        return ConfigError(f"{key}: {node['_target_']} refused its arguments: {reason}")
+    shown = f"{key}.{(words or {}).get(named, named)}={_shown(node[named])}"
+    return ConfigError(f"{shown}: {node['_target_']} refused it: {reason}")
 
 
 @contextmanager
@@ -188,6 +196,10 @@ def check_node(
         if argument in hints and not _has_target(value) and not _fits(value, hints[argument]):
             hint = hints[argument]
             wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+            if isinstance(value, Mapping):  # one of its values does not fit
+                wrong = next((name for name, child in value.items() if not _fits({name: child}, hint)), None)
+                if wrong is not None:
+                    shown = f"{shown.partition('=')[0]}.{wrong}={_shown(value[wrong])}"
             raise ConfigError(f"{shown}: must be of type {wanted}")
     by_place = list(parameters)[: len(node.get("_args_") or [])]
     for parameter in parameters.values():
@@ -231,6 +243,15 @@ def parameters_of(target: Callable[..., Any]) -> tuple[dict[str, inspect.Paramet
     return found, takes_any
 
 
+def _named_in(reason: str, node: Mapping[str, Any]) -> str | None:
+    """Return the one argument of the node whose name, or else whose value, the reason has; None for none or several."""
+    said = set(re.findall(r"[\w.+-]*\w", reason))
+    arguments = {name: value for name, value in node.items() if name not in RESERVED}
+    by_name = [name for name in arguments if name in said]
+    by_value = [name for name, value in arguments.items() if value is not None and str(value) in said]
+    return by_name[0] if len(by_name) == 1 else by_value[0] if len(by_value) == 1 and not by_name else None
+
+
 def _near_target(path: str) -> str:
     module, _, name = path.rpartition(".")
     try:
@@ -261,10 +282,21 @@ def _fits(value: Any, hint: Any) -> bool:
     # To Python true is a number, 1; in a config it is a mistake.
     if _holds_bool(value) and not _allows_bool(hint):
         return False
+    if isinstance(value, str):  # which is a sequence of letters, too, and never meant as one
+        return any(is_bearable(value, member, conf=_TOWER) for member in _members(hint) if not _is_collection(member))
     values = [value, tuple(value)] if isinstance(value, list) else [value]  # YAML has no tuples
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what beartype thinks of how a library wrote its annotations
         return any(is_bearable(v, hint, conf=_TOWER) for v in values)
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
+
+
+def _is_collection(hint: Any) -> bool:
+    kind = typing.get_origin(hint) or hint
+    return isinstance(kind, type) and issubclass(kind, Iterable) and not issubclass(kind, str)
 
 
 def _holds_bool(value: Any) -> bool:
@@ -314,18 +346,18 @@ def _names_of_parameters(target: object) -> frozenset[str]:
     return frozenset(found or ())
 
 
-def _raised_at(node: Mapping[str, Any], key: str, error: InstantiationException) -> tuple[str, str]:
-    """Return the key and the target of the node inside this one that the error tells of."""
+def _raised_at(node: Mapping[str, Any], key: str, error: InstantiationException) -> tuple[str, Mapping[str, Any]]:
+    """Return the key of the node inside this one that the error tells of, and that node."""
     # Hydra names it as "full_key: a.b[0]" at the end of its message, a last index without its brackets.
     _, _, told = str(error).rpartition("full_key: ")
-    for path, target in _targets_in(node, ""):
+    for path, inner in _nodes_in(node, ""):
         if told.strip() in (path, re.sub(r"\[(\d+)\]$", r"\1", path)):
-            return f"{key}.{path}", target
-    return key, str(node["_target_"])
+            return f"{key}.{path}", inner
+    return key, node
 
 
-def _targets_in(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and the target of every node inside a value."""
+def _nodes_in(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the key of every node inside a value, and the node."""
     children: dict[str, Any] = {}
     if isinstance(value, Mapping):
         children = {f"{key}.{name}" if key else str(name): child for name, child in value.items()}
@@ -333,8 +365,8 @@ def _targets_in(value: Any, key: str) -> Iterator[tuple[str, str]]:
         children = {f"{key}[{index}]": child for index, child in enumerate(value)}
     for path, child in children.items():
         if isinstance(child, Mapping) and "_target_" in child:
-            yield path, str(child["_target_"])
-        yield from _targets_in(child, path)
+            yield path, child
+        yield from _nodes_in(child, path)
 
 
 def _shown(value: object) -> str:

@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from hookline.config.checks import check_choice, check_number
-from hookline.config.errors import ConfigError, ParameterError
-from hookline.config.instantiate import build, check_node, locate, parameter_error, to_plain, told_at
+from hookline.config.errors import ConfigError
+from hookline.config.instantiate import build, check_node, locate, to_plain, told_at
 from hookline.optim.kernels import choose_kernel, start_momentum
 from hookline.optim.ranges import check_arguments, refuse_sparse
 
@@ -98,17 +98,15 @@ def make_groups(model: nn.Module, constructor: Mapping[str, Any], base: BaseValu
             f"param_groups._target_={constructor['_target_']}: must build something callable with"
             " (model, lr, weight_decay)"
         )
-    try:
+    with told_at("param_groups"):
         groups = [dict(group) for group in build_groups(model, base.lr, base.weight_decay)]
-    except ParameterError as error:
-        raise parameter_error("param_groups", error) from error
     for index, group in enumerate(groups):
         group["params"] = list(group["params"])
         group.setdefault("name", f"group{index}")
     return [group for group in groups if group["params"]]
 
 
-def lr_scale(batch_size: int, base_batch_size: int | None, rule: str = "linear") -> float:
+def lr_scale(batch_size: int, base_batch_size: int | None = None, rule: str = "linear") -> float:
     """Return the factor that fits a learning rate, tuned at `base_batch_size`, to `batch_size` samples per update.
 
     `linear`: batch_size / base_batch_size (Goyal et al., 2017); `sqrt`: its root (Krizhevsky, 2014). Without a

@@ -44,6 +44,8 @@ class Freeze:
         check_bool("norm_eval", norm_eval)
         if epochs is not None:
             check_number("epochs", epochs, gt=0, integer=True)
+            if not patterns and until is None and not backbone:
+                raise ParameterError("epochs", epochs, "null where nothing is frozen (patterns, until, backbone)")
         self.patterns = list(patterns)
         self.until = until
         self.backbone = backbone
