@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -146,9 +148,13 @@ def explain(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno is not None:
             given = _given(str(cause.filename)) if cause.filename else "standard output: "
             return f"{given}{reason_of(cause)}"
-        if isinstance(cause, yaml.YAMLError | UnicodeError | RecursionError):
+        if isinstance(cause, yaml.YAMLError | UnicodeError) or "Invalid loaded object" in str(cause):
             return broken_file() or reason_of(cause)
+        if isinstance(cause, RecursionError):
+            return f"{' '.join(sys.argv[1:])}: the defaults lists of its config files name each other in a circle"
     text = str(error).strip()
+    if match := re.match(r"Error merging override (.*)", text):
+        return f"{match[1]}: {str(causes[-1]).splitlines()[0]}"
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
         groups = group_names(config_folders(sys.argv[1:]))
@@ -183,12 +189,17 @@ def _keys_below(node: Any, key: str = "") -> Iterator[str]:
 
 def broken_file() -> str:
     """Return which of the config files cannot be read and why, or an empty string."""
-    for path in sorted(paths.conf().rglob("*.yaml")):
+    given = [Path(word.partition("=")[2] or after) for word, after in pairwise([*sys.argv, ""]) if _is_folder(word)]
+    for path in (path for folder in (*given, paths.conf()) for path in sorted(folder.rglob("*.yaml"))):
         try:
             OmegaConf.load(path)
         except Exception as error:  # whatever the reader of YAML raises
             return f"{path}: {reason_of(error)}"
     return ""
+
+
+def _is_folder(word: str) -> bool:
+    return word.partition("=")[0] in ("--config-dir", "-cd")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -42,15 +42,23 @@ def _prepared(argument: str, sweeps: bool, groups: set[str]) -> str:
     except HydraException:
         key, _, value = argument.partition("=")
         argument = f"{key}={quoted(value)}"
-        if value[:1] in tuple("[{('\""):  # a list or a mapping that is broken, which quotes would hide
-            raise
-        override = parser.parse_override(argument)
+        try:
+            # Quotes would hide a list or a mapping that is broken.
+            override = parser.parse_override(argument if value[:1] not in tuple("[{('\"") else f"{key}={value}")
+        except HydraException as error:
+            raise _malformed(f"{key}={value}", str(error).splitlines()[0]) from error
+    if not override.key_or_group:
+        raise _malformed(argument, "it has no key")
     if override.is_sweep_override() and not sweeps:
         key, _, value = argument.partition("=")
         raise ConfigError(
             f"{argument}: has several values; to run them all add --multirun, for a list write {key}=[{value}]"
         )
     return _option(argument, override, groups) if override.key_or_group in groups else argument
+
+
+def _malformed(argument: str, reason: str) -> ConfigError:
+    return ConfigError(f"{argument}: is not of the form KEY=VALUE (nor +KEY=VALUE, ~KEY; {reason})")
 
 
 def _option(argument: str, override: Override, groups: set[str]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -21,11 +22,10 @@ from hookline.charts.alike import alike, label
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
 from hookline.commands.app import chosen_option
-from hookline.config.checks import check_choice, check_number
+from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
-from hookline.config.paths import conf
 from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, check_schedules, require
 from hookline.schedules import Clock
 
@@ -43,6 +43,9 @@ def plot_lr(cfg: DictConfig) -> None:
     """Write the curves of the run that `cfg` describes to the preview's output directory, and say where."""
     hydra = HydraConfig.get()
     out = Path(hydra.runtime.output_dir)
+    if cfg.preview.text is not None:
+        with told_at("preview"):
+            check_bool("text", cfg.preview.text)
     clock = run_length(cfg)
     if cfg.preview.compare:
         previews = {name: preview_of(node, clock) for name, node in compared(cfg).items()}
@@ -218,10 +221,11 @@ def compared(cfg: DictConfig) -> dict[str, DictConfig]:
     if isinstance(cfg.preview.compare, str) or not isinstance(cfg.preview.compare, Sequence):
         raise ConfigError(f"preview.compare={cfg.preview.compare}: must be a list of lr_schedule options")
     found = {}
-    schedules = sorted(path.stem for path in (conf() / "lr_schedule").glob("*.yaml"))
+    schedules = GlobalHydra.instance().config_loader().get_group_options("lr_schedule")
     for name in cfg.preview.compare:
-        with told_at("preview.compare"):
+        with told_at("preview"):
             check_choice("compare", name, schedules)
+        with told_at("preview.compare"):
             node = compose(HydraConfig.get().job.config_name, [*rest, f"lr_schedule={name}"])
         for override in of_schedule:
             key = override.key_or_group.removeprefix("lr_schedule.")

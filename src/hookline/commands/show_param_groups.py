@@ -28,6 +28,6 @@ def show_param_groups(cfg: DictConfig) -> None:
     optimizer = build_optimizer(cfg, model, chosen_option("optimizer"))
     log.info(groups_table(optimizer))
     if cfg.preview.output_dir is not None:
-        path = Path(cfg.preview.output_dir) / "param_groups.csv"
+        path = Path(str(cfg.preview.output_dir)) / "param_groups.csv"
         write_groups_csv(path, model, optimizer)
         log.info("one row per parameter: %s", path)

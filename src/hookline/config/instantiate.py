@@ -64,6 +64,8 @@ def build(
     if kind is not None:
         check_kind(locate(plain.get("_target_"), key), kind, f"{key}._target_={plain['_target_']}", wanted)
     check_node(plain, key, given, words)
+    if kind is not None and plain.get("_partial_"):
+        raise ConfigError(f"{key}._partial_=true: must be left out, as the object itself is needed")
     try:
         factory = instantiate({**plain, "_partial_": True}, _convert_="all")
         built = partial(factory, **given) if plain.get("_partial_") else factory(**given)
@@ -247,8 +249,14 @@ def _named_in(reason: str, node: Mapping[str, Any]) -> str | None:
     """Return the one argument of the node whose name, or else whose value, the reason has; None for none or several."""
     said = set(re.findall(r"[\w.+-]*\w", reason))
     arguments = {name: value for name, value in node.items() if name not in RESERVED}
-    by_name = [name for name in arguments if name in said]
-    by_value = [name for name, value in arguments.items() if value is not None and str(value) in said]
+    # A name of one word may be there as a word of English, and a number as a bound.
+    by_name = [name for name in arguments if name in said and "_" in name]
+    by_value = [
+        name
+        for name, value in arguments.items()
+        if (isinstance(value, str) and value in said)
+        or (type(value) in (int, float) and re.search(rf"(: |got |=|value ){re.escape(str(value))}(?![\w.])", reason))
+    ]
     return by_name[0] if len(by_name) == 1 else by_value[0] if len(by_value) == 1 and not by_name else None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.paths import conf
@@ -40,6 +41,7 @@ def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -
             _check_keys(name, value or {}, keys[key])
         elif name not in keys and not name.endswith("_schedule") and name not in read:
             raise _unknown(name, name, [*groups, *map(str, keys)])
+    _check_resolves(cfg, OmegaConf.to_container(cfg, resolve=False), "")
     for override in overrides:
         _check_effect(cfg, override)
 
@@ -75,6 +77,20 @@ def _check_keys(name: str, node: Mapping[Any, Any], known: Any) -> None:
 
 def _unknown(full: str, key: str, known: Sequence[str]) -> ConfigError:
     return ConfigError(f"{full}: there is no such key.{did_you_mean(key, known)} There is: {', '.join(known)}")
+
+
+def _check_resolves(node: Any, written: Any, key: str) -> None:
+    """Raise `ConfigError` where an interpolation has no value."""
+    children = enumerate(written) if isinstance(written, list) else written.items()
+    for name, text in children:
+        full = f"{key}[{name}]" if isinstance(written, list) else f"{key}.{name}" if key else str(name)
+        if isinstance(text, dict | list):
+            _check_resolves(node[name], text, full)
+        elif isinstance(text, str) and "${" in text:
+            try:
+                node[name]
+            except OmegaConfBaseException as error:
+                raise ConfigError(f"{full}={text}: {str(error).splitlines()[0]}") from error
 
 
 def _check_effect(cfg: DictConfig, override: str) -> None:

@@ -47,8 +47,8 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
             plain[name] = from_data[name]
     with told_at("model"):
         _check_numbers(plain)
-    if plain.get("num_classes", num_classes) < num_classes:
-        given = plain["num_classes"]
+    given = plain.get("num_classes", num_classes)
+    if type(given) is not int or given < num_classes:
         raise ConfigError(f"model.num_classes={given}: must be at least {num_classes}, the data's number of classes")
     checkpoint, wanted = None, "auto"
     if not _takes_checkpoint(target):
@@ -60,13 +60,11 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     if target is timm.create_model and plain.get("pretrained") is True and not own_source:
         cached = cached_weights(str(plain["model_name"]))
     try:
-        model = build(plain, "model", **cached)
+        model: nn.Module = build(plain, "model", kind=nn.Module, wanted="a torch.nn.Module", **cached)
     except ConfigError as error:
         if (key := _key_in(str(error), plain)) is not None:
             raise ConfigError(f"{key}: {str(error).removeprefix('model: ')}") from error
         raise
-    if not isinstance(model, nn.Module):
-        raise ConfigError(f"model._target_={plain['_target_']}: must build a torch.nn.Module")
     if checkpoint is not None:
         load_weights(model, checkpoint, wanted)
     return model

@@ -74,9 +74,7 @@ def build_optimizer(
         raise ConfigError("freeze: all parameters of the model are frozen; nothing is left to train")
     groups = make_groups(model, constructor or {"_target_": "hookline.optim.param_groups.Plain"}, base)
     plain |= choose_kernel(target, plain, [p for group in groups for p in group["params"]])
-    optimizer = build(plain, KEY, params=groups)
-    if not isinstance(optimizer, Optimizer):
-        raise ConfigError(f"{KEY}._target_={plain['_target_']}: must build a torch.optim.Optimizer")
+    optimizer: Optimizer = build(plain, KEY, kind=Optimizer, wanted="a torch.optim.Optimizer", params=groups)
     start_momentum(optimizer)
     return optimizer
 

@@ -1,0 +1,63 @@
+"""Standard output and error that are closed, full, gone, or know only ASCII; and a Ctrl-C before anything began."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from tests.conftest import ROOT
+
+PLOT = [sys.executable, str(ROOT / "scripts" / "plot_lr.py"), "preview.iters_per_epoch=5"]
+TRAIN = [sys.executable, str(ROOT / "src" / "train.py"), "runner.max_iters=1", "runner.threads=1", "checkpoint=none"]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "says"),
+    [
+        ("> /dev/full", 2, "error: standard output: No space left on device\n"),
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("2> /dev/full", 0, ""),
+    ],
+)
+def test_a_preview_whose_output_cannot_be_written(redirection, status, says, tmp_path):
+    line = f"{' '.join(PLOT)} {redirection}"
+    finished = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (status, says)
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", ">&- 2>&-"])
+def test_a_run_goes_on_without_a_screen(redirection, tmp_path):
+    line = f"{' '.join(TRAIN)} hydra.run.dir=run {redirection}"
+    finished = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "done: " in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_reader_that_has_gone(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        finished = subprocess.run(PLOT, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (141, "")
+
+
+def test_a_terminal_that_knows_only_ascii(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [*PLOT, "preview.output_dir=ünï", "preview.text=true"]
+    finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "\\xfcn\\xef" in finished.stdout
+
+
+def test_ctrl_c_while_packages_are_imported(tmp_path):
+    process = subprocess.Popen(TRAIN, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, says = process.communicate()
+    assert process.returncode in (130, -signal.SIGINT)
+    assert says == "interrupted\n"
