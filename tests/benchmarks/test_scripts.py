@@ -91,7 +91,7 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["engine.py", "data.py", "startup.py", "threads.py", "training.py"])
+@pytest.mark.parametrize("name", ["checkpoint.py", "engine.py", "data.py", "startup.py", "threads.py", "training.py"])
 def test_help_says_what_is_measured(name: str) -> None:
     done = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=True)
     assert "--rounds" in done.stdout

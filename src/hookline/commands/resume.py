@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.config.errors import ConfigError
 from hookline.config.files import replacing
+from hookline.loggers.console import log_file_lengths
 
 log = logging.getLogger(__name__)
 
@@ -139,11 +140,10 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
 
 
 def cut_logs(directory: Path, lengths: Mapping[str, int]) -> None:
-    """Cut the run's log files back to the lengths that they had at the checkpoint."""
-    for name, length in lengths.items():
-        path = directory / name
-        if path.is_file() and path.stat().st_size > length:
-            os.truncate(path, length)
+    """Cut the run's log files back to the lengths that they had at the checkpoint; others are emptied."""
+    for name, length in log_file_lengths(directory).items():
+        if length > lengths.get(name, 0):
+            os.truncate(directory / name, lengths.get(name, 0))
 
 
 def _value_of(key: str, arguments: Sequence[str]) -> str | None:

@@ -61,8 +61,9 @@ def train(cfg: DictConfig) -> float:
     try:
         runner = build_runner(cfg, job, chosen_option("optimizer"))
         job.config = OmegaConf.to_yaml(cfg, resolve=True)
+        if cfg.resume is not None:
+            cut_logs(directory, state["logs"] if state else {})
         if state:
-            cut_logs(directory, state["logs"])
             store_overrides(directory, overrides)
         describe(cfg, runner)
         if state:

@@ -1,0 +1,250 @@
+"""Kills a training at random moments, goes on with it each time, and compares what lasts with a run never interrupted.
+
+    python scripts/chaos.py                        50 kills with SIGKILL, half of them while a checkpoint is written
+    python scripts/chaos.py --kills 5 --seed 3     fewer, at other moments
+    python scripts/chaos.py --chain                one run that is killed in five iterations of one epoch, one by one
+    python scripts/chaos.py --crash-points         one save, killed at each of its system calls (needs strace)
+
+A run is continued with the command that began it and `resume=auto`. When it has come to its end it is compared, and the
+next one begins, until there were enough kills. Compared are weights, optimizer, averages, history, best row, table,
+TensorBoard's series, LR chart, names of checkpoints and the log's epochs (`hookline.analysis.lasting`). The exit status
+is 1 where anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import multiprocessing.synchronize
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+# All that could tell two runs apart. Epochs have 6 iterations, and each iteration writes a checkpoint.
+RUN = [
+    *("data.transforms.resize=null", "data.batch_size=240", "runner.max_epochs=4", "runner.threads=1"),
+    *("optimizer=adamw", "optimizer.lr=0.005", "hooks=ema", "mix=both", "update.micro_batches=2"),
+    *("lr_schedule=one_cycle", "momentum_schedule=one_cycle", "+model.drop_rate=0.2", "+model.drop_path_rate=0.1"),
+    *("freeze.patterns=[conv1,bn1]", "freeze.epochs=1", "logger.interval=2", "runner.device=cpu"),
+    *("checkpoint.interval=1", "checkpoint.by_epoch=false", "checkpoint.max_keep_ckpts=3"),
+]
+ITERS_PER_EPOCH = 6
+# System calls of a save.
+CALLS = ("mkdir", "openat", "lseek", "write", "writev", "mmap", "fsync", "rename", "link", "unlink", "close")
+
+Processes = multiprocessing.context.ForkServerContext
+Event = multiprocessing.synchronize.Event
+
+
+def train(folder: Path, overrides: Sequence[str]) -> None:
+    """Run `src/train.py` with these arguments in this process, in a run directory of this name."""
+    from hookline.commands.app import run_app
+
+    sys.argv = ["train.py", *overrides, f"hydra.run.dir={folder}", "resume=auto"]
+    with Path(f"{folder}.out").open("a") as shown, redirect_stdout(shown), redirect_stderr(shown):
+        run_app("hookline.commands.train:train", "train")
+
+
+def start(processes: Processes, folder: Path, overrides: Sequence[str] = RUN) -> BaseProcess:
+    """Start a training, or go on with it, in a process that has all imports done."""
+    process = processes.Process(target=train, args=(folder, overrides))
+    process.start()
+    return process
+
+
+def kill(process: BaseProcess) -> bool:
+    """Kill a process, and say whether it was still there to be killed."""
+    if not process.is_alive():
+        return False
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def wait_for(condition: Callable[[], bool], process: BaseProcess) -> None:
+    """Wait until a condition holds or the process has ended."""
+    while process.is_alive() and not condition():
+        time.sleep(0.0005)
+
+
+def being_written(folder: Path) -> bool:
+    """Say whether a checkpoint is being written."""
+    checkpoints = folder / "checkpoints"
+    return checkpoints.is_dir() and any(name.startswith(".") for name in os.listdir(checkpoints))
+
+
+def whole_run(processes: Processes, folder: Path) -> dict[str, str]:
+    """Return the digests of a run that nobody interrupts."""
+    process = start(processes, folder)
+    process.join()
+    check_ended(process, folder)
+    return digests(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the digests of what lasts of a run."""
+    from hookline.analysis.lasting import lasting
+
+    return lasting(folder)
+
+
+def check_ended(process: BaseProcess, folder: Path) -> None:
+    """Raise `RuntimeError` where a run did not come to its end by itself."""
+    if process.exitcode != 0:
+        tail = Path(f"{folder}.out").read_text()[-2000:]
+        raise RuntimeError(f"{folder} ended with exit status {process.exitcode}:\n{tail}")
+
+
+def random_kills(processes: Processes, place: Path, kills: int, seed: int) -> bool:
+    """Kill runs at random moments, and say whether each of them came to the same end."""
+    moments = random.Random(seed)
+    began = time.perf_counter()
+    expected = whole_run(processes, place / "whole")
+    length = time.perf_counter() - began
+    done, runs, same, while_saving = 0, 0, True, 0
+    while done < kills:
+        runs += 1
+        folder, of_this_run = place / f"run_{runs}", 0
+        while True:
+            process = start(processes, folder)
+            if done < kills:
+                if moments.random() < 0.5:
+                    wait_for(partial(being_written, folder), process)
+                    time.sleep(moments.uniform(0, 0.01))
+                else:
+                    process.join(moments.uniform(0, length))
+                if kill(process):
+                    done, of_this_run = done + 1, of_this_run + 1
+                    while_saving += being_written(folder)
+                    continue
+            process.join()
+            break
+        check_ended(process, folder)
+        same &= compare(f"run {runs}, killed {of_this_run} times", expected, digests(folder))
+    print(f"{done} kills, {while_saving} of them while a checkpoint was written, in {runs} runs")
+    return same
+
+
+def chain(processes: Processes, place: Path) -> bool:
+    """Kill a run in five iterations of one epoch, one after the other, and say whether it came to the same end."""
+    expected, folder = whole_run(processes, place / "whole"), place / "chain"
+    for iteration in range(ITERS_PER_EPOCH + 1, ITERS_PER_EPOCH + 6):
+        process = start(processes, folder)
+        checkpoint = folder / "checkpoints" / f"iter_{iteration:08d}.pt"
+        wait_for(checkpoint.exists, process)
+        if not kill(process):
+            raise RuntimeError(f"the run had ended before iteration {iteration}")
+    process = start(processes, folder)
+    process.join()
+    check_ended(process, folder)
+    return compare("a chain of five resumes within one epoch", expected, digests(folder))
+
+
+def compare(what: str, expected: dict[str, str], got: dict[str, str]) -> bool:
+    """Print what differs, and say whether nothing does."""
+    different = [name for name in {**expected, **got} if expected.get(name) != got.get(name)]
+    print(f"{what}: {'differs in ' + ', '.join(different) if different else 'the same'}", flush=True)
+    return not different
+
+
+def save_in_turns(
+    folder: Path, ready: multiprocessing.synchronize.Event, go: multiprocessing.synchronize.Event
+) -> None:
+    """Write a first checkpoint with its links, wait for `go`, and write a second one as the checkpoint hook does."""
+    import torch
+
+    from hookline.checkpoint import CheckpointFolder, write
+
+    checkpoints = CheckpointFolder(folder / "checkpoints")
+
+    def save(number: int) -> None:
+        path = checkpoints.path(number)
+        write(path, {"iter": number, "weights": torch.full((1000,), float(number))})
+        checkpoints.link("last.pt", path)
+        checkpoints.link("best.pt", path)
+        checkpoints.prune(1)
+
+    save(1)
+    ready.set()
+    go.wait()
+    save(2)
+
+
+def crash_points(processes: Processes, place: Path) -> bool:
+    """Kill a save at each of its system calls, and say whether a good checkpoint was left each time."""
+    from hookline.checkpoint import CheckpointFolder
+
+    found: Counter[str] = Counter()
+    bad = 0
+    for call in CALLS:
+        number = 0
+        while True:
+            number += 1
+            folder = place / f"{call}_{number}"
+            ready, go = processes.Event(), processes.Event()
+            process = processes.Process(target=save_in_turns, args=(folder, ready, go))
+            process.start()
+            ready.wait()
+            tracer = trace(process.pid, call, number)
+            go.set()
+            process.join()
+            tracer.wait()
+            newest = CheckpointFolder(folder / "checkpoints").newest()
+            good = newest is not None and newest[1]["iter"] in (1, 2)
+            bad += not good
+            shutil.rmtree(folder)
+            if process.exitcode == 0:
+                break
+            found[call] += 1
+            if not good:
+                print(f"killed at {call} number {number}: no good checkpoint was left")
+    points = ", ".join(f"{call} {count}" for call, count in found.items())
+    print(f"killed at each of {found.total()} system calls of a save ({points}): {bad} left no good checkpoint")
+    return not bad
+
+
+def trace(pid: int | None, call: str, number: int) -> subprocess.Popen[bytes]:
+    """Attach strace to a process and its threads, to kill it at the call of this number from now on."""
+    arguments = ["-f", "-p", str(pid), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
+    tracer = subprocess.Popen(["strace", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert tracer.stderr is not None
+    line = tracer.stderr.readline()
+    if b"attached" not in line:
+        raise RuntimeError(f"strace cannot be used here: {line.decode().strip()}")
+    # The rest of what it says is of no interest, and must not fill the pipe.
+    subprocess.Popen(["cat"], stdin=tracer.stderr, stdout=subprocess.DEVNULL)
+    return tracer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50, help="how often a run is killed (50)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
+    parser.add_argument("--chain", action="store_true", help="kill in five iterations of one epoch instead")
+    parser.add_argument("--crash-points", action="store_true", help="kill one save at each system call instead")
+    chosen = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["hookline.commands.train", "hookline.analysis.lasting"])
+    with tempfile.TemporaryDirectory(prefix="chaos_") as place:
+        if chosen.crash_points:
+            return 0 if crash_points(processes, Path(place)) else 1
+        if chosen.chain:
+            return 0 if chain(processes, Path(place)) else 1
+        return 0 if random_kills(processes, Path(place), chosen.kills, chosen.seed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
