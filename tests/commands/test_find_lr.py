@@ -86,7 +86,13 @@ def test_the_suggestion_is_for_the_optimizers_own_learning_rate(arguments, facto
 def test_it_builds_no_more_than_it_needs(find):
     finished = find(
         *("data._target_=tests.commands.sources.TrainingOnly", "find.iterations=10", "data.batch_size=12"),
-        *("lr_schedule.min_lr=-1", "+momentum_schedule.gamma=0", "runner.max_epochs=0", "logger.interval=0"),
+        *(
+            "lr_schedule.min_lr=-1",
+            "momentum_schedule=step",
+            "momentum_schedule.gamma=0",
+            "runner.max_epochs=0",
+            "logger.interval=0",
+        ),
         *("evaluation.interval=0", "evaluation.mode=up", "hooks.text.interval=0", "checkpoint.save_last=maybe"),
     )
     assert finished.status == 0, finished.err

@@ -101,7 +101,7 @@ def test_the_best_monitored_number_is_returned(arguments, monitor, best, returne
 
 
 def test_a_number_that_nobody_measured_is_nan(returned):
-    value, finished = returned("evaluation.metrics=null")
+    value, finished = returned("evaluation.metrics=null", "evaluation.monitor=mine/number", "evaluation.mode=max")
     assert math.isnan(value)
     assert finished.result["best"] == {}
     assert finished.result["status"] == "completed"
@@ -137,7 +137,7 @@ def test_an_error_at_the_start(train):
     assert finished.status == 2
     assert result["status"] == status["status"] == "failed"
     assert result["reason"] == status["reason"]
-    assert result["reason"].startswith("ConfigError: optimizer: ")
+    assert result["reason"].startswith("ConfigError: optimizer.lr=-1: ")
     assert (result["stage"], result["hook"]) == ("start", None)
     assert (result["best"], result["final"], result["iterations"]) == ({}, {}, 0)
 

@@ -211,7 +211,7 @@ TABLE = {
     """,
     "the other commands": """
         plot preview.text=perhaps  ->  preview.text=perhaps
-        plot 'preview.compare=[cosin]'  ->  preview.compare=cosin
+        plot 'preview.compare=[cosin]'  ->  lr_schedule=cosin: there is no such option. Did you mean 'cosine'
         plot runner.max_epochs=1000000000  ->  runner.max_epochs=1000000000
         find data.batch_size=1  ->  data.batch_size=1
         find find.start_lr=0  ->  find.start_lr=0
@@ -225,7 +225,7 @@ TABLE = {
         plot preview.base_lr=-1  ->  preview.base_lr=-1
         plot 'preview.base_lr=[]'  ->  preview.base_lr=null
         plot preview.compare=cosine  ->  preview.compare=cosine
-        plot 'preview.compare=[null]'  ->  preview.compare=null
+        plot 'preview.compare=[null]'  ->  preview.compare=None
         plot 'preview.compare=[[a]]'  ->  preview.compare=['a']
         plot optimizer=null  ->  optimizer=null
         groups param_groups=paramwise param_groups.custom_keys=5  ->  param_groups.custom_keys=5

@@ -20,7 +20,7 @@ from typing import Any
 
 from beartype import BeartypeConf
 from beartype.door import is_bearable
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -113,7 +113,7 @@ def told_at(key: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ConfigError, OmegaConfBaseException):
+    except (ConfigError, HydraException, OmegaConfBaseException):
         raise
     except ParameterError as error:
         raise parameter_error(key, error) from error
