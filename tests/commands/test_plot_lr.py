@@ -90,7 +90,7 @@ def test_compare_with_a_key_that_only_some_have(run_task):
         (["optimizer=custom"], "optimizer._target_=???"),
         (["optimizer=adam", "optimizer.betas=0.9"], "optimizer.betas=0.9: must be of type"),
         (["optimizer.momentum=x"], "optimizer.momentum=x: must be of type float"),
-        (["+momentum_schedule.gamma=3"], "momentum_schedule.gamma: has no effect without a schedule"),
+        (["+momentum_schedule.gamma=3"], "momentum_schedule.gamma=3: has no effect, as momentum_schedule is none"),
         (
             ["lr_schedule=plateau", "evaluation=none"],
             "lr_schedule.monitor=val/loss: must be train/loss in a run without",
@@ -154,7 +154,7 @@ def test_a_sweep_is_overlaid(tmp_path):
             ["preview.compare=[step,exp]", "lr_schedule.gama=0.5"],
             "error: lr_schedule.gama: none of the compared schedules has such a key. Did you mean 'gamma'?",
         ),
-        (["runner.max_epochs=1000000000"], "error: preview.iters_per_epoch=9: must be smaller, or runner.max_epochs"),
+        (["runner.max_epochs=1000000000"], "error: runner.max_epochs=1000000000: must be less for a preview"),
         (["preview.compare=[cosin]"], "error: lr_schedule=cosin: there is no such option. Did you mean 'cosine'"),
     ],
 )

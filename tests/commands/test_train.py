@@ -20,7 +20,13 @@ RUN_FILES = [
     *("checkpoints/best.pt", "checkpoints/last.pt", "lr_curve.png", "metrics.csv"),
     *("result.json", "status.json", "train.log"),
 ]
-AFTER_TRAIN_ITER = {"train_metrics": "NORMAL", "lr_curve": "VERY_LOW", "text": "VERY_LOW", "logger": "VERY_LOW"}
+AFTER_TRAIN_ITER = {
+    "train_metrics": "NORMAL",
+    "nonfinite_loss": "BELOW_NORMAL",
+    "lr_curve": "VERY_LOW",
+    "text": "VERY_LOW",
+    "logger": "VERY_LOW",
+}
 HYDRA_FILES = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
 
 

@@ -148,7 +148,9 @@ def test_sinks_of_the_config(runner):
     (logger,) = [hook for hook in made.hooks if isinstance(hook, LogHook)]
     assert list(logger.sinks) == ["mine"]
     assert list(logger.sinks["mine"].samples) == [0, 5]
-    with pytest.raises(ConfigError, match=r"logger\.mine: must name a subclass of hookline\.loggers\.sink\.Sink"):
+    with pytest.raises(
+        ConfigError, match=r"logger\.mine\._target_=.*: must name a subclass of hookline\.loggers\.sink\.Sink"
+    ):
         runner("+logger.mine._target_=torch.nn.Identity")
 
 

@@ -117,7 +117,9 @@ def is_users(error: BaseException) -> bool:
 
 
 def chosen_option(group: str) -> dict[str, Any] | None:
-    """Return the option of a config group that this job chose, as its file has it; None where it has no file."""
+    """Return the option of a config group that this job chose, as its file has it; None where it has no file or job."""
+    if not HydraConfig.initialized():
+        return None
     file = f"{group}/{HydraConfig.get().runtime.choices.get(group)}.yaml"
     path = next((folder / file for folder in local.config_folders() if (folder / file).is_file()), None)
     if path is None:

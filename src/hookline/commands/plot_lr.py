@@ -87,9 +87,10 @@ def run_length(cfg: DictConfig) -> Clock:
             check_number("iters_per_epoch", iters, gt=0, integer=True)
     clock = build_clock(cfg, iters or count_iterations(cfg))
     if clock.max_iters > MAX_ITERATIONS:
+        key = "max_iters" if cfg.runner.max_epochs is None else "max_epochs"
         raise ConfigError(
-            f"preview.iters_per_epoch={clock.iters_per_epoch}: must be smaller, or runner.max_epochs, for a preview:"
-            f" the run has {clock.max_iters:,} iterations, and {MAX_ITERATIONS:,} can be drawn"
+            f"runner.{key}={cfg.runner[key]}: must be less for a preview: the run has {clock.max_iters:,} iterations,"
+            f" and {MAX_ITERATIONS:,} can be drawn"
         )
     return clock
 

@@ -63,6 +63,8 @@ def build_optimizer(
         plain = _without_leftovers(plain, target, option)
     _refuse_closure(target, plain["_target_"])
     refuse_sparse(target, plain["_target_"])
+    if isinstance(target, type) and not issubclass(target, Optimizer):
+        raise ConfigError(f"{KEY}._target_={plain['_target_']}: must name a torch.optim.Optimizer")
     check_node(plain, KEY, {"params": None})
     with told_at(KEY):
         check_arguments(target, plain, model.parameters())
