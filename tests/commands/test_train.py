@@ -21,11 +21,8 @@ RUN_FILES = [
     *("result.json", "status.json", "train.log"),
 ]
 AFTER_TRAIN_ITER = {
-    "train_metrics": "NORMAL",
-    "nonfinite_loss": "BELOW_NORMAL",
-    "lr_curve": "VERY_LOW",
-    "text": "VERY_LOW",
-    "logger": "VERY_LOW",
+    **{"train_metrics": "NORMAL", "nonfinite_loss": "BELOW_NORMAL", "evaluation": "BELOW_NORMAL"},
+    **{"lr_curve": "VERY_LOW", "text": "VERY_LOW", "logger": "VERY_LOW"},
 }
 HYDRA_FILES = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
 
