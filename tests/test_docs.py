@@ -41,6 +41,8 @@ SHORT = {
     "scripts/benchmarks/training.py": ["--rounds=1", "--batches=2", "--model=test_resnet"],
     "scripts/benchmarks/startup.py": ["--rounds=1", "--only=help"],
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
+    "scripts/benchmarks/checkpoint.py": ["--rounds=1", "--model=test_resnet"],
+    "scripts/chaos.py": ["--kills=1"],
     "scripts/benchmarks/threads.py": ["--rounds=1", "runner.max_iters=1", "evaluation=none"],
 }
 
