@@ -49,6 +49,10 @@ class Job:
         when = {"started": self.started, "updated": _now()}
         write_json(self.directory / STATUS_FILE, {"status": status, **who, **when, **how_far})
 
+    def put_status(self, status: dict[str, Any]) -> None:
+        """Put back what `read_status` gave."""
+        write_json(self.directory / STATUS_FILE, status)
+
     def read_status(self) -> dict[str, Any]:
         """Return what the status file says, or an empty dict where there is none."""
         try:

@@ -258,7 +258,7 @@ def test_a_number_of_threads_goes_with_the_run(train):
 def test_no_run_to_go_on_with(resume, message, train):
     finished = train(f"resume={resume}")
     assert finished.status == 2
-    assert finished.err.startswith(f"error: resume={resume}: ")
+    assert finished.err.startswith("error: resume=")
     assert message in finished.err
 
 
@@ -292,3 +292,99 @@ def test_a_checkpoint_without_the_optimizer_is_told(train):
     assert second.status == 2
     assert "optimizer: the state has no such part" in second.err
     assert first.status == 0
+
+
+def test_a_refused_resume_changes_nothing(train, interrupted):
+    before = json.loads((interrupted.run_dir / "status.json").read_text())
+    stored = (interrupted.run_dir / ".hydra" / "overrides.yaml").read_text()
+    refused = go_on(train, "resume=outputs/run", "runner.max_epochs=1")
+    assert refused.status == 2
+    assert "5 iterations are done, and this run has only 3" in refused.err
+    assert json.loads((interrupted.run_dir / "status.json").read_text()) == before
+    assert (interrupted.run_dir / ".hydra" / "overrides.yaml").read_text() == stored
+    assert go_on(train, "resume=outputs/run").status == 0
+
+
+def test_an_older_checkpoint_begins_a_new_future(train, interrupted):
+    folder = interrupted.run_dir / "checkpoints"
+    again = train("resume=outputs/run/checkpoints/iter_00000003.pt", "hooks.mine.after=3")
+    assert again.status == 128 + signal.SIGTERM
+    names = sorted(path.name for path in folder.glob("iter_*"))
+    assert names == ["iter_00000003.pt", "iter_00000004.pt"]
+    assert "going on after iteration 4 of 9" in go_on(train, "resume=outputs/run").out
+
+
+def test_a_limit_of_time_can_be_added(train, interrupted):
+    limit = ["+hooks.limit._target_=hookline.hooks.max_seconds.MaxSecondsHook", "+hooks.limit.seconds=0.001"]
+    assert "0.001 seconds are over" in go_on(train, "resume=outputs/run", *limit).out
+    assert go_on(train, "resume=outputs/run", "hooks.limit=null").status == 0
+
+
+EARLY = ["+hooks.early._target_=hookline.hooks.early_stopping.EarlyStoppingHook", "+hooks.early.patience=1"]
+
+
+def test_a_run_that_was_stopped_early_stays_so(train):
+    first = train(*RUN, PLACE, *EARLY, "+hooks.early.min_delta=99", *send("SIGTERM", "after_val_epoch", 6))
+    assert first.status == 128 + signal.SIGTERM
+    for _ in range(2):
+        again = go_on(train, "resume=outputs/run")
+        assert again.status == 0
+        result = json.loads((first.run_dir / "result.json").read_text())
+        assert (result["status"], result["iterations"]) == ("stopped", 6)
+    steps = [step for step, _ in tensorboard_series(first.run_dir / "tensorboard")["train/loss"]]
+    assert steps == [0, 2, 4, 5]
+
+
+@pytest.mark.parametrize(("start", "done"), [(2, 2), (0, 1)])
+def test_a_signal_in_an_evaluation_within_an_epoch(start, done, train, whole):
+    arguments = ["evaluation.by_epoch=false", "evaluation.interval=2", f"evaluation.start={start}"]
+    first = train(*RUN, PLACE, *arguments, *send("SIGTERM", "before_val_iter", 0))
+    assert first.status == 128 + signal.SIGTERM
+    assert f"interrupted (SIGTERM) after iteration {done}; go on with" in first.out
+    assert go_on(train, "resume=outputs/run").status == 0
+
+
+def test_a_signal_before_the_run(train, monkeypatch):
+    def terminated(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("hookline.commands.train.build_runner", terminated)
+    finished = train(*RUN, PLACE)
+    assert finished.status == 128 + signal.SIGTERM
+    assert "interrupted (SIGTERM) before the first update" in finished.out
+    assert finished.result["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("content", ["", "a: 1", "hello", "[1, 2]", b"\xaa\xbb"])
+def test_damaged_overrides_are_named(content, train, interrupted):
+    path = interrupted.run_dir / ".hydra" / "overrides.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused = train("resume=outputs/run")
+    assert refused.status == 2
+    assert "overrides.yaml" in refused.err
+
+
+@pytest.mark.parametrize("missing", ["config", "logs", "parts"])
+def test_a_checkpoint_that_lacks_something_is_told(missing, train, interrupted):
+    path = CheckpointFolder(interrupted.run_dir / "checkpoints").all()[0]
+    content = read(path)
+    del content[missing]
+    write(path, content)
+    refused = go_on(train, f"resume={path}")
+    assert refused.status == 2
+    assert "the checkpoint lacks" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["resume=outputs/run", "resume_force=3"], "resume_force=3: must be"),
+        (["resume=outputs/run", "hydra.run.dir=elsewhere"], "goes on in its own directory"),
+        (["resume=5"], "there is no such run directory"),
+        (["runner.threads=100000"], "runner.threads=100000: must be an integer > 0 and <= 1024"),
+    ],
+)
+def test_more_mistakes(arguments, message, train, interrupted):
+    refused = train(*arguments)
+    assert refused.status == 2
+    assert message in refused.err

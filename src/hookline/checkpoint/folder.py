@@ -78,6 +78,25 @@ class CheckpointFolder:
             for path in self.all()[max(1, keep) :]:
                 path.unlink(missing_ok=True)
 
+    def cut_back(self, iterations: int) -> None:
+        """Remove the checkpoints after so many iterations, for a run that goes on from there.
+
+        `last.pt` becomes the newest that is left; a `best.pt` from later goes.
+        """
+        later = [path for path in self.all() if path > self.path(iterations)]
+        for path in later:
+            path.unlink(missing_ok=True)
+        if later and (left := self.all()):
+            self.link("last.pt", left[0])
+        best = self.folder / "best.pt"
+        if later and best.is_file():
+            try:
+                if read(best)["parts"]["clock"]["iter"] > iterations:
+                    best.unlink()
+                    log.warning("%s was of later than iteration %d and is gone", best, iterations)
+            except CheckpointError as error:
+                log.warning("%s", error)
+
     def sweep(self) -> None:
         """Remove what an interrupted write left."""
         if self.folder.is_dir():

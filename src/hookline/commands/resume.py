@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.config.errors import ConfigError
+from hookline.config.checks import check_bool
+from hookline.config.errors import ConfigError, reason_of
 from hookline.config.files import replacing
+from hookline.config.instantiate import told_at
 from hookline.loggers.console import log_file_lengths
 
 log = logging.getLogger(__name__)
@@ -43,16 +46,20 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
         ConfigError: there is no such run.
     """
     given = _value_of("resume", arguments)
-    if given in (None, "auto", "null", ""):
+    if given in (None, "auto"):
         return list(arguments)
+    if any(_key(argument) == "hydra.run.dir" for argument in arguments):
+        raise ConfigError(f"resume={given}: goes on in its own directory; leave out hydra.run.dir, or give resume=auto")
     if any(argument in ("-m", "--multirun") for argument in arguments):
         raise ConfigError(f"resume={given}: cannot be combined with --multirun; start the sweep again instead")
     run_dir = run_directory(Path(str(given)).expanduser())
     stored = run_dir / OVERRIDES
     try:
-        overrides = yaml.safe_load(stored.read_text()) or []
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"resume={given}: {stored} cannot be read: {error}") from error
+        overrides = yaml.safe_load(stored.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"resume={given}: {stored} cannot be read: {reason_of(error)}") from error
+    if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
+        raise ConfigError(f"resume={given}: {stored} is damaged: it holds no list of overrides")
     added = {_key(override) for override in overrides if override.startswith("+")}
     now = {_key(argument) for argument in arguments} | {"resume", "resume_force"}
     kept = [override for override in overrides if _key(override) not in now]
@@ -60,7 +67,7 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     given_now = [f"+{a}" if _key(a) in added and a[0] not in "+~-" else a for a in arguments]
     given_now = [a for a in given_now if not (a.startswith("~") and _key(a) in added)]
     # Hydra would write its own files anew, and not as a whole.
-    return [*kept, *given_now, f"hydra.run.dir={_quoted(run_dir)}", "hydra.output_subdir=null"]
+    return [*kept, f"hydra.run.dir={_quoted(run_dir)}", "hydra.output_subdir=null", *given_now]
 
 
 def store_overrides(directory: Path, overrides: Sequence[str]) -> None:
@@ -91,9 +98,13 @@ def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
     from hookline.checkpoint import CheckpointError, CheckpointFolder, read
     from hookline.engine.run_state import StateError, check_format
 
-    wanted = cfg.get("resume")
+    with told_at(""):
+        check_bool("resume_force", cfg.resume_force)
+    wanted = cfg.resume
     if wanted is None:
         return None
+    if not isinstance(wanted, str) or not wanted:
+        raise ConfigError(f"resume={wanted}: must be a run directory, one of its checkpoints, auto or null")
     path = Path(str(wanted)).expanduser()
     try:
         if wanted != "auto" and path.is_file():
@@ -106,9 +117,24 @@ def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
                 raise ConfigError(f"resume={wanted}: {directory / 'checkpoints'} holds no checkpoint")
             state = found[1]
         check_format(state)
+        _check_content(state)
     except (CheckpointError, StateError) as error:
         raise ConfigError(f"resume={wanted}: {error}") from error
     return state
+
+
+def _check_content(state: Mapping[str, Any]) -> None:
+    """Raise `CheckpointError` where a checkpoint lacks what resuming needs."""
+    from hookline.checkpoint import CheckpointError
+
+    parts = state.get("parts")
+    clock = parts.get("clock") if isinstance(parts, Mapping) else None
+    if not isinstance(state.get("config"), str) or not isinstance(state.get("logs"), Mapping) or not clock:
+        raise CheckpointError("the checkpoint lacks its config, the lengths of its logs, or its clock")
+    try:
+        yaml.safe_load(state["config"])
+    except yaml.YAMLError as error:
+        raise CheckpointError(f"the checkpoint's config cannot be read: {reason_of(error)}") from error
 
 
 def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
@@ -146,9 +172,20 @@ def cut_logs(directory: Path, lengths: Mapping[str, int]) -> None:
             os.truncate(directory / name, lengths.get(name, 0))
 
 
+def cut_back(directory: Path, state: Mapping[str, Any] | None) -> None:
+    """Remove from a run directory what came after the state that the run goes on from; without one, all its logs."""
+    from hookline.checkpoint import CheckpointFolder
+
+    cut_logs(directory, state["logs"] if state else {})
+    CheckpointFolder(directory / "checkpoints").cut_back(state["parts"]["clock"]["iter"] if state else 0)
+
+
 def _value_of(key: str, arguments: Sequence[str]) -> str | None:
-    values = [argument.partition("=")[2] for argument in arguments if _key(argument) == key and "=" in argument]
-    return values[-1].strip("'\"") if values else None
+    found = [argument for argument in arguments if _key(argument) == key and "=" in argument]
+    if not found:
+        return None
+    value = OverridesParser.create().parse_override(found[-1]).value()
+    return None if value is None else str(value)
 
 
 def _key(override: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from hookline.engine import Runner
+from hookline.engine.runner import Interrupted
 
 # What cluster schedulers and terminals send. SIGUSR2 is there as NCCL takes SIGUSR1 for itself.
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
@@ -20,17 +21,24 @@ def exit_status(name: str) -> int:
 
 
 @contextmanager
-def ending(runner: Runner) -> Iterator[None]:
-    """Let the signals end the run once the update at hand is finished; a second SIGINT ends it at once.
+def ending() -> Iterator[Callable[[Runner], None]]:
+    """Let the signals end a run in order, and give a function that takes the runner once it is there.
+
+    Before that a signal raises `Interrupted` at once; from then on the run ends once the update at hand is finished. A
+    second SIGINT ends it at once.
 
     Off the main thread, where Python allows no handlers, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda runner: None
         return
+    attached: list[Runner] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
-        runner.interrupt(signal.Signals(number).name)
+        name = signal.Signals(number).name
+        if not attached:
+            raise Interrupted(name)
+        attached[0].interrupt(name)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -38,7 +46,7 @@ def ending(runner: Runner) -> Iterator[None]:
     for name in before:
         signal.signal(getattr(signal, name), handle)
     try:
-        yield
+        yield attached.append
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
 from hookline.commands.app import chosen_option, is_users
-from hookline.commands.resume import check_changes, cut_logs, load_state, store_overrides
+from hookline.commands.resume import check_changes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError
 from hookline.engine import Runner
@@ -56,27 +57,33 @@ def train(cfg: DictConfig) -> float:
         keep_threads(cfg, state)
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
     job = Job(directory, overrides=overrides)
+    status = job.read_status()
     job.write_status("running")
     runner: Runner | None = None
-    try:
-        runner = build_runner(cfg, job, chosen_option("optimizer"))
-        job.config = OmegaConf.to_yaml(cfg, resolve=True)
+
+    def begin() -> None:
+        assert runner is not None
         if cfg.resume is not None:
-            cut_logs(directory, state["logs"] if state else {})
+            cut_back(directory, state)
         if state:
             store_overrides(directory, overrides)
         describe(cfg, runner)
         if state:
             describe_resume(state, changes, runner)
-        with ending(runner):
-            runner.run(state, force=bool(cfg.resume_force))
+
+    try:
+        with ending() as attach:
+            runner = build_runner(cfg, job, chosen_option("optimizer"))
+            job.config = OmegaConf.to_yaml(cfg, resolve=True)
+            attach(runner)
+            # What an earlier part of the run has left is touched only once its state fits.
+            runner.run(state, force=cfg.resume_force, begin=begin)
     except Interrupted as error:
-        finish(job, runner, time.perf_counter() - started)
-        assert runner is not None
-        log.info(interrupted_line(runner))
+        finish(job, runner, time.perf_counter() - started, error)
+        log.info(interrupted_line(runner, str(error)))
         sys.exit(exit_status(str(error)))
     except StateError as error:
-        finish(job, runner, time.perf_counter() - started, error)
+        job.put_status(status)
         raise ConfigError(f"resume={cfg.resume}: {error}") from error
     except BaseException as error:
         finish(job, runner, time.perf_counter() - started, error)
@@ -100,23 +107,24 @@ def keep_threads(cfg: DictConfig, state: Mapping[str, Any]) -> None:
 def describe_resume(state: Mapping[str, Any], changes: Sequence[str], runner: Runner) -> None:
     """Say where the run goes on, and what has changed since."""
     clock = state["parts"]["clock"]
-    log.info(
-        "going on after iteration %s of %s, in epoch %s",
-        f"{clock['iter']:,}",
-        f"{runner.clock.max_iters:,}",
-        clock["epoch"] + 1,
-    )
+    done = f"{clock['iter']:,} of {runner.clock.max_iters:,}"
+    if runner.clock.finished:
+        log.info("the run has come to its end already: iteration %s", done)
+    else:
+        log.info("going on after iteration %s, in epoch %s", done, runner.clock.epoch + 1)
     for change in changes:
         log.info("changed: %s", change)
     if clock["max_iters"] != runner.clock.max_iters:
         log.info("the schedules are drawn anew for %s iterations", f"{runner.clock.max_iters:,}")
 
 
-def interrupted_line(runner: Runner) -> str:
+def interrupted_line(runner: Runner | None, signal: str) -> str:
     """Return where a run was interrupted, and how it goes on."""
+    if runner is None or runner.clock.iter == 0:
+        return f"interrupted ({signal}) before the first update was done; start it again"
     place = shown(runner.work_dir)
     where = f"interrupted ({runner.stop_reason}) after iteration {runner.clock.iter}"
-    return f"{where}; go on with: python src/train.py resume={place}"
+    return f"{where}; go on with: python src/train.py {shlex.quote(f'resume={place}')}"
 
 
 def failed_line(failure: Failure) -> str:
@@ -127,7 +135,8 @@ def failed_line(failure: Failure) -> str:
 
 def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None) -> None:
     """Write into the run directory how the run ended; `runner` is None if it could not be built."""
-    result: dict[str, Any] = {"status": "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"}
+    interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
+    result: dict[str, Any] = {"status": "interrupted" if interrupted else "failed"}
     if error is not None:
         result |= {"reason": f"{type(error).__name__}: {error}", "stage": "start", "hook": None}
     if runner is not None:

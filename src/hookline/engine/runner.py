@@ -243,11 +243,21 @@ class Runner:
         if self._signal is not None:
             raise Interrupted(self._signal)
 
+    @property
+    def can_break_off(self) -> bool:
+        """Whether an epoch's end, or a val epoch, is under way: broken off, it is done again from its beginning."""
+        return self._before_end is not None
+
     def rewind(self, state: Mapping[str, Any]) -> None:
         """Go on from an earlier state of this run once this iteration is over; called in `between_updates`."""
         self._rewind_to = state
 
-    def run(self, state: Mapping[str, Any] | None = None, force: bool = False) -> None:
+    def run(
+        self,
+        state: Mapping[str, Any] | None = None,
+        force: bool = False,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
         """Train to the end, from the start or from where an earlier run's state stands.
 
         However it ends, `after_run` is called on every hook, with `status` set. An error is raised again after that,
@@ -256,6 +266,7 @@ class Runner:
         Args:
             state: what `state_dict` gave.
             force: take up of it what fits, and leave out the rest.
+            begin: called once the hooks are ready and the state, if there is one, was taken up.
         """
         self.resumed = state is not None
         try:
@@ -264,6 +275,7 @@ class Runner:
                 self.load_state_dict(state, force)
             self.first_iter = self.clock.iter
             self._whole = True
+            begin()
             while not self._over():
                 if self.phases[self.clock.phase % len(self.phases)] == "val":
                     self.val_epoch()

@@ -28,5 +28,5 @@ def resolve_threads(wanted: int | str, *, cores: int, work: float | None = None)
         return cores if work is None else max(1, min(cores, int(work / LEAST_WORK)))
     if isinstance(wanted, str):
         raise ParameterError("threads", wanted, "auto or a number above 0")
-    check_number("threads", wanted, gt=0, integer=True)
+    check_number("threads", wanted, gt=0, le=1024, integer=True)
     return wanted

@@ -31,7 +31,8 @@ class BeforeEach:
         runner = self.runner
         assert runner.val_loader is not None
         for number, batch in enumerate(runner.val_loader.batches(epoch)):
-            runner.check_interrupt()
+            if runner.can_break_off:
+                runner.check_interrupt()
             runner.batch = batch
             runner.call("before_val_iter")
             runner.generators.seed_torch(self.seed + number)

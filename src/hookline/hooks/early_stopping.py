@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hookline.config.checks import check_number
 from hookline.config.errors import ParameterError
 from hookline.engine import Hook, Priority, Runner
@@ -22,6 +25,8 @@ class EarlyStoppingHook(Hook):
     """
 
     priority = Priority.LOW
+    # A run that is under way can be given it, or lose it.
+    watches = True
 
     def __init__(
         self, monitor: str | None = None, patience: int = 5, min_delta: float = 0.0, mode: str | None = None
@@ -37,10 +42,15 @@ class EarlyStoppingHook(Hook):
         self.min_delta = min_delta
         self.mode = mode
 
+    def before_run(self, runner: Runner) -> None:
+        self._runner = runner
+
     def after_record(self, runner: Runner) -> None:
+        if (self.monitor or runner.monitor) in runner.recorded and not runner.stop_training:
+            self._judge(runner)
+
+    def _judge(self, runner: Runner) -> None:
         monitor = self.monitor or runner.monitor
-        if monitor not in runner.recorded or runner.stop_training:
-            return
         passed = self.rows_without_improvement(runner.history, monitor, self.mode or runner.monitor_mode)
         if passed >= self.patience:
             runner.stop(f"{monitor} has not improved {passed} times in a row")
@@ -55,3 +65,10 @@ class EarlyStoppingHook(Hook):
                 else:
                     passed += 1
         return passed
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # A run that was interrupted after it had been stopped does not go on.
+        self._judge(self._runner)

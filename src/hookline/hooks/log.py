@@ -86,7 +86,12 @@ class LogHook(Hook):
         self._each(lambda sink: sink.write(dict(numbers), iteration))
 
     def _write_status(self, runner: Runner) -> None:
-        runner.job.write_status(runner.status, **how_far(runner))
+        try:
+            runner.job.write_status(runner.status, **how_far(runner))
+        except OSError as error:  # such as a full disk, which must not end the training
+            if "status" not in self._told:
+                self._told.add("status")
+                log.warning("the status file could not be written, training goes on: %s", error.strerror)
         self._next_status = perf_counter() + STATUS_SECONDS
 
     def _sample(self, runner: Runner) -> dict[str, float]:
@@ -120,11 +125,12 @@ class LogHook(Hook):
             return None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"window": self._window.state_dict(), "sinks": self._each(lambda sink: sink.state_dict())}
+        window, sampled = self._window.state_dict(), self._sampled
+        return {"window": window, "sampled": sampled, "sinks": self._each(lambda sink: sink.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._window.load_state_dict(state["window"])
-        self._sampled = self._runner.clock.iter - 1
+        self._sampled = state["sampled"]
         names = {id(sink): name for name, sink in self.sinks.items()}
         step, history = self._runner.clock.iter, self._runner.history
         self._each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), step, history))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from hookline.config.files import replacing
 from hookline.engine import Hook, Priority, Runner
 from hookline.optim.group_values import group_names, momentum_field
 from hookline.schedules import WarmUp
+
+log = logging.getLogger(__name__)
 
 
 class Trace:
@@ -88,10 +91,15 @@ class LRCurveHook(Hook):
                 self._readers.append((group, *field, self._momentum.setdefault(name, Trace())))
 
     def after_run(self, runner: Runner) -> None:
-        iterations = runner.clock.iter
         if not self._lr:
             return
-        schedule = runner.schedules.get("lr")
+        try:
+            self._draw(runner)
+        except OSError as error:  # such as a full disk, which must not make a failure of a finished run
+            log.warning("lr_curve.png could not be written: %s", error.strerror or error)
+
+    def _draw(self, runner: Runner) -> None:
+        iterations, schedule = runner.clock.iter, runner.schedules.get("lr")
         with replacing(runner.work_dir / "lr_curve.png") as path:
             draw_lr_curve(
                 path,

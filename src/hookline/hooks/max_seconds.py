@@ -18,6 +18,8 @@ class MaxSecondsHook(Hook):
     """
 
     priority = Priority.LOW
+    # So that a run that is under way can be given a limit, or lose it.
+    watches = True
 
     def __init__(self, seconds: float) -> None:
         check_number("seconds", seconds, gt=0)
