@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
@@ -56,7 +57,9 @@ def test_a_terminal_that_knows_only_ascii(tmp_path):
 
 def test_ctrl_c_while_packages_are_imported(tmp_path):
     process = subprocess.Popen(TRAIN, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1)
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtorch" not in maps.read_text():  # until torch is being imported, however slow the machine is
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, says = process.communicate()
     assert process.returncode in (130, -signal.SIGINT)
