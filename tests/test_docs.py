@@ -31,6 +31,7 @@ NOT_RUN = (
     "python3 -m venv .venv && . .venv/bin/activate",
     "pip install -r requirements.txt",
     "ruff format .",
+    "python src/train.py resume=RUN_DIR",
 )
 
 # What is appended to a command so that it ends soon.

@@ -176,7 +176,7 @@ TABLE = {
         freeze.until=nope  ->  freeze.until=nope
         'freeze.patterns=["*"]'  ->  freeze.patterns=['*']
         freeze=backbone freeze.epochs=0  ->  freeze.epochs=0
-        +model.checkpoint_path=/tmp  ->  model.checkpoint_path=/tmp
+        +model.checkpoint_path=/etc  ->  model.checkpoint_path=/etc
     """,
     "targets": """
         param_groups._target_=torch.nn.ReLU  ->  param_groups

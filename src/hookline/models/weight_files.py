@@ -88,7 +88,9 @@ def _existing(path: str | Path) -> Path:
     if file.is_file():
         return file
     if file.is_dir():
-        there = sorted(str(p.relative_to(file)) for p in file.glob("**/*") if p.suffix in SUFFIXES)
+        # A run directory has its files of weights one level down; all that is below may be a whole disk.
+        places = [*file.glob("*"), *file.glob("checkpoints/*")]
+        there = sorted(str(place.relative_to(file)) for place in places if place.suffix in SUFFIXES)
         holds = f"It holds {', '.join(there[:5])}" if there else "It holds no file of weights"
         raise ConfigError(f"{KEY}={path}: is a folder; name a file. {holds}")
     there = [p.name for p in file.parent.iterdir() if p.suffix in SUFFIXES] if file.parent.is_dir() else []
