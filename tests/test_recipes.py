@@ -15,9 +15,9 @@ from hookline.experiment import (
     build_optimizer,
     build_schedules,
     build_source,
-    check_schedules,
     input_shape,
 )
+from hookline.optim.group_curves import check_schedules
 from tests.conftest import CONF
 
 RECIPES = [None, *sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -35,6 +36,14 @@ class Raise(Hook):
     def act(self, runner) -> None:
         if runner.clock.iter >= self.after:
             raise self.error
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+ERRORS |= {"exit": SystemExit(0), "mute": Mute()}
 
 
 class Enough(Hook):
@@ -233,3 +242,26 @@ def test_a_failure_does_not_hide_the_numbers_before_it(train, tmp_path):
     assert result["final"]["val/top1"] == float(rows[-1]["val/top1"])
     assert result["best"]["val/top1"] == max(float(row["val/top1"]) for row in rows)
     assert (folder / "lr_curve.png").stat().st_size > 0
+
+
+def test_an_exit_asked_for_by_a_hook_is_a_failure(train):
+    finished = train(*SHORT, f"{MINE}Raise", "+hooks.mine.stage=after_train_iter", "+hooks.mine.error=exit")
+    assert (finished.status, finished.result["status"]) == (1, "failed")
+
+
+def test_an_error_without_a_text_is_told_by_its_kind(train, tmp_path):
+    with pytest.raises(Exception, check=lambda e: type(e).__name__ == "Mute"):  # noqa: B017
+        train(*SHORT, f"{MINE}Raise", "+hooks.mine.stage=after_train_iter", "+hooks.mine.error=mute")
+    assert read(only_run(tmp_path), "result.json")["reason"] == "Mute"
+
+
+def test_a_full_disk_does_not_hide_how_the_run_ended(train, monkeypatch):
+    def full(*arguments, **numbers):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Job, "write_result", full)
+    finished = train(*SHORT)
+    assert finished.status == 0
+    *_, told, last = finished.out.strip().splitlines()
+    assert told == "the outcome, completed, could not be written: No space left on device"
+    assert last.startswith("done: ")

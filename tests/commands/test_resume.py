@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -336,12 +337,14 @@ def test_a_run_that_was_stopped_early_stays_so(train):
 
 
 @pytest.mark.parametrize(("start", "done"), [(2, 2), (0, 1)])
-def test_a_signal_in_an_evaluation_within_an_epoch(start, done, train, whole):
+def test_a_signal_in_an_evaluation_within_an_epoch(start, done, train):
     arguments = ["evaluation.by_epoch=false", "evaluation.interval=2", f"evaluation.start={start}"]
+    train(*RUN, *arguments, "hydra.run.dir=outputs/never_stopped")
     first = train(*RUN, PLACE, *arguments, *send("SIGTERM", "before_val_iter", 0))
     assert first.status == 128 + signal.SIGTERM
     assert f"interrupted (SIGTERM) after iteration {done}; go on with" in first.out
     assert go_on(train, "resume=outputs/run").status == 0
+    assert_same(Path("outputs/run"), lasting(Path("outputs/never_stopped")))
 
 
 def test_a_signal_before_the_run(train, monkeypatch):

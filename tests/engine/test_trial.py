@@ -190,7 +190,7 @@ def test_a_whole_run_is_the_same_with_and_without(runner, monkeypatch):
     overrides += ["data.transforms.resize=null", "freeze.patterns=[conv1]", "freeze.epochs=1", "runner.threads=1"]
     with_trial = runner(*overrides)
     with_trial.run()
-    monkeypatch.setattr("hookline.experiment.try_out", lambda *_: ["val/top1"])
+    monkeypatch.setattr("hookline.engine.trial.try_out", lambda *_: ["val/top1"])
     without = runner(*overrides)
     without.run()
     one, other = with_trial.state_dict()["parts"], without.state_dict()["parts"]

@@ -108,6 +108,22 @@ def test_the_best_outlives_its_interval_and_its_file(tmp_path):
     assert read(tmp_path / "checkpoints" / "best.pt")["parts"]["clock"]["epoch"] == 2
 
 
+def test_the_best_is_kept_where_a_hook_adds_to_its_row(tmp_path):
+    class Adds(Hook):
+        def after_record(self, runner):
+            if "more" not in runner.recorded:
+                runner.log({"more": 1.0})
+
+    run(
+        tmp_path,
+        Planned(1.0, 2.0, 0.0, name="acc"),
+        Adds(),
+        checkpoint=CheckpointHook(interval=3),
+        monitor="acc",
+    )
+    assert read(tmp_path / "checkpoints" / "best.pt")["parts"]["clock"]["epoch"] == 2
+
+
 def test_no_best_where_it_is_not_wanted(tmp_path):
     run(tmp_path, EvaluationHook(), checkpoint=CheckpointHook(save_best=False))
     assert names(tmp_path) == ["iter_00000015.pt", "last.pt"]
@@ -197,6 +213,8 @@ def test_a_full_disk_that_is_freed(small_disk, monkeypatch, caplog):
     class Disk(Hook):
         def between_updates(self, runner):
             if runner.clock.iter == 6:
+                while CheckpointFolder(small_disk / "run" / "checkpoints").newest() is None:
+                    time.sleep(0.01)
                 # Another write may be under way and take room meanwhile.
                 with suppress(OSError):
                     ballast.write_bytes(b"\1" * (shutil.disk_usage(small_disk).free - 300_000))

@@ -14,8 +14,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -28,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hookline.commands.arguments import prepared
 from hookline.commands.compare import with_shared_keys
-from hookline.commands.help import FLAGS, config_folders, help_text
+from hookline.commands.help import FLAGS, help_text
 from hookline.commands.resume import with_stored_overrides
 from hookline.config import local, paths, resolvers
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, reason_of
@@ -89,7 +87,7 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     )
     try:
         if about is not None and any(argument in FLAGS for argument in sys.argv[1:]):
-            print(help_text(about, config_name, config_folders(sys.argv[1:])), end="")
+            print(help_text(about, config_name, local.config_folders(sys.argv[1:])), end="")
         else:
             sys.argv[1:] = with_shared_keys(with_stored_overrides(prepared(sys.argv[1:])))
             main()
@@ -103,9 +101,9 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     except Exception as error:
         if outcome.started and not is_users(error):
             raise
-        if isinstance(error, OSError) and error.filename is None:
-            silence(sys.stdout)  # it is full
         say(f"error: {explain(error)}")
+        if _output_fails():
+            silence(sys.stdout)  # or the flush at exit fails, too
         sys.exit(USER_ERROR)
     if outcome.status:
         sys.exit(outcome.status)
@@ -121,7 +119,7 @@ def chosen_option(group: str) -> dict[str, Any] | None:
     if not HydraConfig.initialized():
         return None
     file = f"{group}/{HydraConfig.get().runtime.choices.get(group)}.yaml"
-    path = next((folder / file for folder in local.config_folders() if (folder / file).is_file()), None)
+    path = next((folder / file for folder in local.config_folders(sys.argv[1:]) if (folder / file).is_file()), None)
     if path is None:
         return None
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
@@ -148,7 +146,7 @@ def explain(error: BaseException) -> str:
             break
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno is not None:
-            given = _given(str(cause.filename)) if cause.filename else "standard output: "
+            given = _given(str(cause.filename)) if cause.filename else "standard output: " * _output_fails()
             return f"{given}{reason_of(cause)}"
         if isinstance(cause, yaml.YAMLError | UnicodeError) or "Invalid loaded object" in str(cause):
             return broken_file() or reason_of(cause)
@@ -159,7 +157,7 @@ def explain(error: BaseException) -> str:
         return f"{match[1]}: {str(causes[-1]).splitlines()[0]}"
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
-        groups = group_names(config_folders(sys.argv[1:]))
+        groups = group_names(local.config_folders(sys.argv[1:]))
         return f"{word}: there is no such key or config group.{did_you_mean(word, groups)} Groups: {', '.join(groups)}"
     if match := re.match(r"Could not delete from config. '([^']+)' does not exist", text):
         return f"~{match[1]}: cannot be removed: there is no such key, or it is null already"
@@ -172,7 +170,7 @@ def _no_such_key(key: str, parent: Any) -> str:
     elsewhere = ""
     if parent._get_parent() is None:
         # Hydra's own key is of no use in a list of what a run has; a group that is left out by default is.
-        groups = group_names(config_folders(sys.argv[1:]))
+        groups = group_names(local.config_folders(sys.argv[1:]))
         known = [name for name in known if name != "hydra"] + [name for name in groups if name not in known]
         plain = OmegaConf.to_container(parent)
         assert isinstance(plain, dict)
@@ -191,17 +189,13 @@ def _keys_below(node: Any, key: str = "") -> Iterator[str]:
 
 def broken_file() -> str:
     """Return which of the config files cannot be read and why, or an empty string."""
-    given = [Path(word.partition("=")[2] or after) for word, after in pairwise([*sys.argv, ""]) if _is_folder(word)]
-    for path in (path for folder in (*given, paths.conf()) for path in sorted(folder.rglob("*.yaml"))):
+    folders = local.config_folders(sys.argv[1:])
+    for path in (path for folder in reversed(folders) for path in sorted(folder.rglob("*.yaml"))):
         try:
             OmegaConf.load(path)
         except Exception as error:  # whatever the reader of YAML raises
             return f"{path}: {reason_of(error)}"
     return ""
-
-
-def _is_folder(word: str) -> bool:
-    return word.partition("=")[0] in ("--config-dir", "-cd")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -221,6 +215,14 @@ def _given(path: str) -> str:
         if value and (value in path or path in value):
             return f"{argument}: "
     return ""
+
+
+def _output_fails() -> bool:
+    try:
+        sys.stdout.flush()  # what could not be written is still to be written
+    except OSError:
+        return True
+    return False
 
 
 def _resolve(task: str | Task) -> Task:

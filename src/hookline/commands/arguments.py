@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from hookline.config import local
 from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.groups import group_names, options
 from hookline.config.moved import moved_override
-from hookline.config.paths import conf
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
@@ -24,7 +25,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         ConfigError: an argument can be none of the user's intentions.
     """
     sweeps = any(re.match(r"--multirun|-[a-z]*m|hydra\.mode=", argument) for argument in arguments)
-    groups = {path.name for path in conf().iterdir() if path.is_dir()} - {"hydra", "parts"}
+    folders = local.config_folders(arguments)
+    groups = {name: sorted(options(folders, name)) for name in group_names(folders)}
     return [_prepared(a, sweeps, groups) if "=" in a and not a.startswith("-") else _checked(a) for a in arguments]
 
 
@@ -34,7 +36,7 @@ def _checked(argument: str) -> str:
     return argument
 
 
-def _prepared(argument: str, sweeps: bool, groups: set[str]) -> str:
+def _prepared(argument: str, sweeps: bool, groups: Mapping[str, list[str]]) -> str:
     _checked(argument)
     parser = OverridesParser.create()
     try:
@@ -61,21 +63,21 @@ def _malformed(argument: str, reason: str) -> ConfigError:
     return ConfigError(f"{argument}: is not of the form KEY=VALUE (nor +KEY=VALUE, ~KEY; {reason})")
 
 
-def _option(argument: str, override: Override, groups: set[str]) -> str:
+def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) -> str:
     """Return the choice of a group's option, checked."""
     group, value = override.key_or_group, None if override.is_sweep_override() else override.value()
-    options = sorted(path.stem for path in (conf() / group).glob("*.yaml"))
+    known = groups[group]
     if override.is_add() and override.package is None:
         raise ConfigError(f"{argument}: every run has {group} already; write {argument.lstrip('+')}")
     if value is None and not override.is_sweep_override() and not override.is_delete():
-        if "none" in options:
+        if "none" in known:
             return f"{group}=none"
         if group == "experiment":
             return argument
     names = value if isinstance(value, list) else [value]
     if not override.is_sweep_override() and not override.is_delete() and not all(isinstance(n, str) for n in names):
-        near = did_you_mean(str(value), options)
-        raise ConfigError(f"{argument}: there is no such option.{near} It can be: {', '.join(options)}")
+        near = did_you_mean(str(value), known)
+        raise ConfigError(f"{argument}: there is no such option.{near} It can be: {', '.join(known)}")
     return argument
 
 

@@ -43,16 +43,6 @@ def help_text(about: str, config_name: str, folders: Sequence[Path], width: int 
     return "\n\n".join([*parts, FOOTER])
 
 
-def config_folders(arguments: Sequence[str]) -> list[Path]:
-    """Return where a command line's config groups are: its own `--config-dir` first, then hookline's."""
-    own = []
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, equals, value = flag.partition("=")
-        if name in ("--config-dir", "-cd"):
-            own.append(Path(value if equals else following))
-    return [*own, paths.conf()]
-
-
 def _lines(described: dict[str, str], default: Sequence[str], width: int) -> list[str]:
     column = max(map(len, described), default=0)
     return [

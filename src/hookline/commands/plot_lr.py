@@ -25,7 +25,8 @@ from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
-from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, check_schedules, require
+from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, require
+from hookline.optim.group_curves import check_schedules
 from hookline.schedules import Clock
 
 log = logging.getLogger(__name__)

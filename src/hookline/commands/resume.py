@@ -12,6 +12,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from hookline.commands.arguments import quoted
 from hookline.config.checks import check_bool
 from hookline.config.errors import ConfigError, reason_of
 from hookline.config.files import replacing
@@ -48,11 +49,11 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     given = _value_of("resume", arguments)
     if given in (None, "auto"):
         return list(arguments)
+    run_dir = run_directory(Path(str(given)).expanduser())
     if any(_key(argument) == "hydra.run.dir" for argument in arguments):
         raise ConfigError(f"resume={given}: goes on in its own directory; leave out hydra.run.dir, or give resume=auto")
     if any(argument in ("-m", "--multirun") for argument in arguments):
         raise ConfigError(f"resume={given}: cannot be combined with --multirun; start the sweep again instead")
-    run_dir = run_directory(Path(str(given)).expanduser())
     stored = run_dir / OVERRIDES
     try:
         overrides = yaml.safe_load(stored.read_text())
@@ -67,7 +68,7 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     given_now = [f"+{a}" if _key(a) in added and a[0] not in "+~-" else a for a in arguments]
     given_now = [a for a in given_now if not (a.startswith("~") and _key(a) in added)]
     # Hydra would write its own files anew, and not as a whole.
-    return [*kept, f"hydra.run.dir={_quoted(run_dir)}", "hydra.output_subdir=null", *given_now]
+    return [*kept, f"hydra.run.dir={quoted(str(run_dir))}", "hydra.output_subdir=null", *given_now]
 
 
 def store_overrides(directory: Path, overrides: Sequence[str]) -> None:
@@ -190,11 +191,6 @@ def _value_of(key: str, arguments: Sequence[str]) -> str | None:
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].partition("@")[0]
-
-
-def _quoted(path: Path) -> str:
-    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
 
 
 def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -23,7 +23,7 @@ from hookline.analysis.lr_warnings import lr_warnings
 from hookline.commands.app import chosen_option, is_users
 from hookline.commands.resume import check_changes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, reason_of, told_of
 from hookline.engine import Runner
 from hookline.engine.device import device_name
 from hookline.engine.monitor import worst
@@ -58,14 +58,15 @@ def train(cfg: DictConfig) -> float:
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
     job = Job(directory, overrides=overrides)
     status = job.read_status()
+    if cfg.resume == "auto" and state is None:  # what a try without a checkpoint has left is of no run
+        cut_back(directory, None)
     job.write_status("running")
     runner: Runner | None = None
 
     def begin() -> None:
         assert runner is not None
-        if cfg.resume is not None:
-            cut_back(directory, state)
         if state:
+            cut_back(directory, state)
             store_overrides(directory, overrides)
         describe(cfg, runner)
         if state:
@@ -83,12 +84,15 @@ def train(cfg: DictConfig) -> float:
         log.info(interrupted_line(runner, str(error)))
         sys.exit(exit_status(str(error)))
     except StateError as error:
-        job.put_status(status)
+        if status:
+            job.put_status(status)
         raise ConfigError(f"resume={cfg.resume}: {error}") from error
     except BaseException as error:
         finish(job, runner, time.perf_counter() - started, error)
         if runner is not None and runner.failure is not None and not is_users(error):
             log.error(failed_line(runner.failure))
+        if isinstance(error, SystemExit):  # a hook's: the run has not come to its end, whatever status it asks for
+            sys.exit(error.code or 1)
         raise
     seconds = time.perf_counter() - started
     finish(job, runner, seconds)
@@ -138,16 +142,15 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
     interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
     result: dict[str, Any] = {"status": "interrupted" if interrupted else "failed"}
     if error is not None:
-        result |= {"reason": f"{type(error).__name__}: {error}", "stage": "start", "hook": None}
+        result |= {"reason": told_of(error), "stage": "start", "hook": None}
     if runner is not None:
         result["status"] = runner.status if runner.status != "running" else result["status"]
         if runner.failure is not None:
             result |= {"reason": runner.failure.reason, "stage": runner.failure.stage, "hook": runner.failure.hook}
         elif runner.stop_reason:
             result["reason"] = runner.stop_reason
-    job.write_status(
-        result["status"], **(how_far(runner) if runner else {}), **{k: result[k] for k in ("reason",) if k in result}
-    )
+    where = how_far(runner) if runner else {}
+    reason = {"reason": result["reason"]} if "reason" in result else {}
     result |= {
         "monitor": runner.monitor if runner else None,
         "final": _final(runner) if runner else {},
@@ -161,7 +164,11 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
         "versions": versions(),
         "git_commit": git_commit(),
     }
-    job.write_result(result)
+    try:
+        job.write_status(result["status"], **where, **reason)
+        job.write_result(result)
+    except OSError as failed:  # a full disk must not hide how the run ended
+        log.error("the outcome, %s, could not be written: %s", result["status"], reason_of(failed))
 
 
 def _final(runner: Runner) -> dict[str, float]:

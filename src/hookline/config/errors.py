@@ -50,6 +50,15 @@ def reason_of(error: BaseException) -> str:
     return f"{kind}: {text}" if text and len(text.split()) < 4 else text or kind
 
 
+def told_of(error: BaseException) -> str:
+    """Return an error's kind and text, also where its class fails to give one."""
+    try:
+        text = str(error)
+    except Exception:  # whatever a class of somebody's does when it is asked for its text
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest known words, or an empty string when none is near."""
     return _asked(_near(word, known))

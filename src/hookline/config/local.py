@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import site
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from hydra.core.config_search_path import ConfigSearchPath
@@ -18,9 +20,18 @@ def folders() -> list[Path]:
     return [folder for folder in dict.fromkeys(places) if folder.is_dir()]
 
 
-def config_folders() -> list[Path]:
-    """Return the folders with config groups: the project's, then users' own."""
-    return [paths.conf(), *(folder / "conf" for folder in folders() if (folder / "conf").is_dir())]
+def config_folders(arguments: Sequence[str] = ()) -> list[Path]:
+    """Return the folders with config groups: the project's, then users' own.
+
+    Args:
+        arguments: the command line, whose `--config-dir` is one, too.
+    """
+    given = []
+    for flag, following in pairwise([*arguments, ""]):
+        name, equals, value = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            given.append(Path(value if equals else following))
+    return [paths.conf(), *(folder / "conf" for folder in folders() if (folder / "conf").is_dir()), *given]
 
 
 class LocalConfigs(SearchPathPlugin):

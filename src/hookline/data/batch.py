@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -37,3 +38,8 @@ class Batch:
             strict=True,
         )
         return [Batch(*piece) for piece in pieces if len(piece[1])]
+
+
+def shape_of(size: Sequence[int]) -> str:
+    """Return a size as people write it, such as `1x28x28`."""
+    return "x".join(map(str, size))

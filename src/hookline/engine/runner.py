@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hookline.config.errors import ParameterError
+from hookline.config.errors import told_of
 from hookline.data.batch import Batch
 from hookline.data.loader import Loader
 from hookline.data.randomness import seed_of
@@ -28,6 +28,7 @@ from hookline.engine.run_state import OptimizerState, RunState, Stateful
 from hookline.engine.sums import Sums
 from hookline.engine.update import Outputs, Update
 from hookline.engine.validation import AfterEach, BeforeEach
+from hookline.engine.workflow import phases_of
 from hookline.job import Job
 from hookline.metrics import Metric
 from hookline.schedules import Clock, Curve
@@ -413,8 +414,8 @@ class Runner:
             "random": self.generators,
             "sums": self.sums,
             "history": _History(self),
+            "loader": self.train_loader,
         }
-        parts["loader"] = self.train_loader
         if self.update.has_state:
             parts["update"] = self.update
         hooks = {f"hooks.{hook.name}": hook for hook in self.hooks if hook.has_state}
@@ -495,12 +496,7 @@ class Runner:
             return
         self.aborted = isinstance(error, KeyboardInterrupt)
         self.status = "interrupted" if self.aborted else "failed"
-        try:
-            text = str(error)
-        except Exception:  # whatever a class of somebody's does when it is asked for its text
-            text = ""
-        reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        self.failure = Failure(reason, stage, hook.name if hook else None)
+        self.failure = Failure(told_of(error), stage, hook.name if hook else None)
 
     def _end(self) -> list[BaseException]:
         """Call `after_run` on every hook, and return what was raised on the way."""
@@ -535,28 +531,6 @@ class _History:
         runner.best = {}
         for row in runner.history:
             runner._note_best(row)
-
-
-def phases_of(workflow: Sequence[tuple[str, int]]) -> list[str]:
-    """Return the phases of a workflow one by one: `[("train", 2), ("val", 1)]` is train, train, val.
-
-    Raises:
-        ParameterError: it is no list of pairs of `train` or `val` and a number above 0, or never trains.
-    """
-    expected = "a list of pairs such as [[train, 2], [val, 1]] of train or val and a number above 0, with a train"
-    phases: list[str] = []
-    if not isinstance(workflow, Sequence) or isinstance(workflow, str):
-        raise ParameterError("workflow", workflow, expected)
-    for pair in workflow:
-        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
-            raise ParameterError("workflow", workflow, expected)
-        mode, epochs = pair
-        if mode not in ("train", "val") or type(epochs) is not int or epochs < 1:
-            raise ParameterError("workflow", workflow, expected)
-        phases += [mode] * epochs
-    if "train" not in phases:
-        raise ParameterError("workflow", workflow, expected)
-    return phases
 
 
 def _name_of(kind: type) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +12,41 @@ from torch.optim import Optimizer
 
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import parameter_error, told_at
-from hookline.data.batch import Batch
+from hookline.data.batch import Batch, shape_of
+from hookline.data.loader import Loader
 from hookline.engine.forward import Forward, evaluating
 from hookline.engine.unchanged import unchanged
 from hookline.engine.update import Outputs, Update
 from hookline.metrics import Metric
+
+log = logging.getLogger(__name__)
+
+
+def try_out(
+    update: Update, loader: Loader, batch_size: int, last: int, metrics: Mapping[str, Metric], val_batch: Batch
+) -> list[str]:
+    """Make an update and measure a small batch, so that what cannot work is told now; nothing stays changed.
+
+    Args:
+        update: what a batch does to the weights.
+        loader: the training batches.
+        batch_size: how many samples one has.
+        last: how many the last one of an epoch has.
+        metrics: what is measured, by name.
+        val_batch: a small batch of validation.
+
+    Returns:
+        the names of the numbers that come of it, such as `train/loss` and `val/top1`.
+    """
+    with unchanged(update):
+        with told_at("data.train_transforms"):
+            batch = next(loader.batches(0))
+        outputs = check_update(update, batch, batch_size, last)
+        measured = check_metrics(update.forward, metrics, val_batch)
+    seen, validated = _size(batch), _size(val_batch)
+    if seen != validated:
+        log.warning("data: training images are %s, those of validation %s", seen, validated)
+    return [f"train/{name}" for name in outputs if name != "logits"] + [f"val/{name}" for name in measured]
 
 
 def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> int:
@@ -184,4 +215,4 @@ def _frames(error: BaseException) -> list[Any]:
 
 
 def _size(batch: Batch) -> str:
-    return "x".join(str(n) for n in batch.images.shape[1:])
+    return shape_of(batch.images.shape[1:])

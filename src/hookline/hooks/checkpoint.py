@@ -90,7 +90,7 @@ class CheckpointHook(Hook):
 
     def after_record(self, runner: Runner) -> None:
         is_best = runner.monitor in runner.recorded and runner.best.get("iterations") == runner.clock.iter
-        self._new_best = self.save_best and is_best
+        self._new_best = self._new_best or (self.save_best and is_best)
 
     def between_updates(self, runner: Runner) -> None:
         if self._due(runner.clock) and self._is_sound(runner):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import parameter_error
@@ -21,6 +21,19 @@ def curves_of_groups(schedule: Curve, field: str, count: int) -> list[Curve]:
         return [schedule.for_group(index, count) for index in range(count)]
     except ParameterError as error:
         raise _told(field, error) from error
+
+
+def check_schedules(schedules: Mapping[str, Curve], bases: Mapping[str, Mapping[str, float]], clock: Clock) -> None:
+    """Raise `ConfigError` where a schedule does not fit the parameter groups that it drives.
+
+    Args:
+        schedules: the curves by the field that each drives.
+        bases: by field, the base value of every parameter group by the group's name.
+        clock: the start of the run.
+    """
+    for field, schedule in schedules.items():
+        if bases.get(field):  # a field that the optimizer lacks is the schedule hook's to refuse
+            check_schedule(schedule, field, list(bases[field].values()), clock)
 
 
 def check_schedule(schedule: Curve, field: str, bases: Sequence[float], clock: Clock) -> None:

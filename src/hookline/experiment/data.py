@@ -1,0 +1,143 @@
+"""Source, transforms, mixing and loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import build, parameter_error, to_plain, told_at
+
+if TYPE_CHECKING:
+    import torch
+
+    from hookline.data import InMemoryLoader, Source
+    from hookline.data.mix import Mix
+    from hookline.data.transforms import Transform
+
+# Keys of the `data` group that say how batches are made of a source; the others are the source's own.
+LOADING = frozenset({"batch_size", "val_batch_size", "drop_last", "train_transforms", "transforms"})
+
+
+def build_source(cfg: DictConfig, split: str) -> Source:
+    """Return the split of the data set that the `data` group describes; nothing is read yet."""
+    from hookline.data import Source
+
+    node = {key: value for key, value in to_plain(cfg.data, "data").items() if key not in LOADING}
+    source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
+    return source
+
+
+def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, Transform]]:
+    """Return the transforms of training images alone, and those of all images, by name; a null entry is left out."""
+    from hookline.data.transforms import Transform
+
+    found: list[dict[str, Transform]] = []
+    for group in ("train_transforms", "transforms"):
+        named = {}
+        for name, node in to_plain(cfg.data.get(group) or {}, f"data.{group}").items():
+            key = f"data.{group}.{name}"
+            if node is None:
+                continue
+            transform = build(node, key, kind=Transform, wanted="a subclass of hookline.data.transforms.Transform")
+            if transform.draws and group == "transforms":
+                kind = type(transform).__name__
+                raise ConfigError(f"{key}={kind}: must be a transform without randomness (see data.train_transforms)")
+            named[name] = transform
+        found.append(named)
+    training, common = found
+    for name in training.keys() & common.keys():
+        raise ConfigError(f"data.transforms.{name}: has the name of one of data.train_transforms; give it another")
+    return training, common
+
+
+def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mix: Mix | None = None) -> InMemoryLoader:
+    """Return the loader of the training split."""
+    from hookline.data import InMemoryLoader
+
+    training, common = build_transforms(cfg)
+    with told_at("data"):
+        return InMemoryLoader(
+            source,
+            batch_size=cfg.data.batch_size,
+            transforms=training | with_normalization(common, source),
+            mix=mix,
+            shuffle=True,
+            drop_last=cfg.data.get("drop_last", False),
+            seed=cfg.seed,
+            device=device,
+        )
+
+
+def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: torch.device) -> InMemoryLoader:
+    """Return the loader of the validation split, whose images are normalised as the training split's."""
+    from hookline.data import InMemoryLoader
+
+    _, common = build_transforms(cfg)
+    batch_size = cfg.data.get("val_batch_size", cfg.data.batch_size)
+    try:
+        return InMemoryLoader(
+            source, batch_size=batch_size, transforms=with_normalization(common, training), device=device
+        )
+    except ParameterError as error:
+        raise parameter_error("data", ParameterError(f"val_{error.name}", error.value, error.expected)) from error
+
+
+def with_normalization(transforms: Mapping[str, Transform], training: Source) -> dict[str, Transform]:
+    """Return the transforms; with a `Normalize` by the training images' mean and deviation if they have none."""
+    from hookline.data import Normalize
+    from hookline.data.in_memory import tensors_of
+    from hookline.data.transforms.batched import mean_and_std
+
+    if any(isinstance(transform, Normalize) for transform in transforms.values()):
+        return dict(transforms)
+    return {**transforms, "normalize": Normalize(*mean_and_std(tensors_of(training)[0]))}
+
+
+def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
+    """Return channels, height and width of the images that the model sees; no image is read if the source knows."""
+    import torch
+
+    from hookline.data.batch import shape_of
+
+    size = source.image_size
+    images = torch.zeros(1, source.channels, *size, dtype=torch.uint8) if size else source.read(0).unsqueeze(0)
+    _, common = build_transforms(cfg)
+    for name, transform in common.items():
+        try:
+            images = transform(images, torch.empty(1, 0))
+        except Exception as error:  # whatever a transform does with images that it is not made for
+            shown = shape_of(images.shape[1:])
+            raise ConfigError(f"data.transforms.{name}: cannot take the data's {shown} images: {error}") from error
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
+def build_mix(cfg: DictConfig, loss: Any, num_classes: int, device: torch.device) -> Mix | None:
+    """Return what mixes the samples of a batch, None for nothing.
+
+    Raises:
+        ConfigError: the loss takes no soft targets.
+    """
+    import torch
+
+    node = cfg.get("mix")
+    if node is None or node.get("_target_") is None:
+        return None
+    mix: Mix = build(node, "mix", num_classes=num_classes)
+    if not callable(mix):
+        raise ConfigError(f"mix._target_={node._target_}: must build something that mixes, as hookline.data.mix.Mix")
+    logits = torch.zeros(2, num_classes, device=device)
+    message = (
+        f"mix: mixing gives soft targets, and {type(loss).__name__} takes labels only; choose loss=cross_entropy,"
+        " soft_target, bce or focal, or mix=none"
+    )
+    try:
+        value = loss(logits, torch.full_like(logits, 1 / num_classes))
+    except Exception as error:  # whatever a loss for labels does with something else
+        raise ConfigError(message) from error
+    if value.ndim != 0 or not bool(value.isfinite()):
+        raise ConfigError(message)
+    return mix

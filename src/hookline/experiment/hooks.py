@@ -1,0 +1,144 @@
+"""Hooks, sinks and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from hookline.config.checks import check_choice
+from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.instantiate import build, to_plain, told_at
+from hookline.config.moved import moved_override
+
+if TYPE_CHECKING:
+    from hookline.engine import Hook
+    from hookline.metrics import Metric
+
+# Groups that each describe one hook, which has the group's name.
+HOOK_GROUPS = ("evaluation", "logger", "checkpoint")
+
+
+def validates(cfg: DictConfig) -> bool:
+    """Say whether the validation set is used: measured by a metric, or gone through at an interval."""
+    evaluation = cfg.get("evaluation") or {}
+    metrics = evaluation.get("metrics") or {}
+    return evaluation.get("interval") is not None or any(node is not None for node in metrics.values())
+
+
+def build_metrics(cfg: DictConfig) -> dict[str, Metric]:
+    """Return what is measured on the validation set, by name."""
+    from hookline.metrics import Metric
+
+    nodes = to_plain((cfg.get("evaluation") or {}).get("metrics") or {}, "evaluation.metrics")
+    wanted = "a class with reset, update and compute, as hookline.metrics.Metric is"
+    return {
+        name: build(node, f"evaluation.metrics.{name}", kind=Metric, wanted=wanted)
+        for name, node in nodes.items()
+        if node is not None
+    }
+
+
+def build_hooks(cfg: DictConfig) -> list[Hook]:
+    """Return the hooks: those of the group `hooks`, and those that `evaluation`, `logger` and `checkpoint` describe."""
+    from hookline.hooks.evaluation import EvaluationHook
+
+    nodes = to_plain(cfg.get("hooks") or {}, "hooks")
+    for name in nodes:
+        if (key := moved_override(f"hooks.{name}=")) is not None:
+            raise ConfigError(f"hooks.{name}: this key has moved; write {key.partition('=')[0]}")
+        if name in HOOK_GROUPS:
+            raise ConfigError(f"hooks.{name}: the group {name} describes the hook of this name; give yours another")
+    found = {name: build_hook(node, f"hooks.{name}", name) for name, node in nodes.items() if node is not None}
+    evaluation = to_plain(cfg.get("evaluation") or {}, "evaluation")
+    if evaluation.get("interval") is not None:
+        with told_at("evaluation"):
+            found["evaluation"] = EvaluationHook(
+                evaluation["interval"], evaluation.get("start"), evaluation.get("by_epoch", True)
+            )
+    if cfg.get("logger") is not None:
+        found["logger"] = build_logger(cfg)
+    checkpoint = to_plain(cfg.get("checkpoint") or {}, "checkpoint")
+    if checkpoint.get("_target_") is not None:
+        found["checkpoint"] = build_hook(checkpoint, "checkpoint", "checkpoint")
+    return list(found.values())
+
+
+def build_hook(node: object, key: str, name: str) -> Hook:
+    """Return the hook that a node describes; `priority` in it overrides its class's."""
+    from hookline.engine import Hook, Priority
+
+    plain = to_plain(node, key)
+    priority = plain.pop("priority", None)
+    hook: Hook = build(plain, key, kind=Hook, wanted="a subclass of hookline.hooks.Hook")
+    hook.name = name
+    if priority is not None:
+        with told_at(key):
+            hook.priority = Priority.parse(priority)
+    return hook
+
+
+def build_logger(cfg: DictConfig) -> Hook:
+    """Return the hook that hands numbers to the sinks of the group `logger`."""
+    from hookline.hooks.log import LogHook
+    from hookline.loggers.sink import Sink
+
+    nodes = to_plain(cfg.get("logger") or {}, "logger")
+    interval = nodes.pop("interval", 10)
+    sinks = {}
+    for name, node in nodes.items():
+        if node is None:
+            continue
+        sinks[name] = build(node, f"logger.{name}", kind=Sink)
+    with told_at("logger"):
+        return LogHook(sinks, interval)
+
+
+def check_numbers(cfg: DictConfig, hooks: Sequence[Hook], numbers: Sequence[str]) -> None:
+    """Raise `ConfigError` where a number that is waited for is a training's or a validation's that nothing measures.
+
+    A hook of the user's own may log numbers that only it knows of.
+
+    Args:
+        cfg: the config.
+        hooks: the run's hooks.
+        numbers: the names of what an update and a validation give.
+    """
+    from hookline.hooks.early_stopping import EarlyStoppingHook
+    from hookline.hooks.ema import EMAHook
+    from hookline.hooks.evaluation import EvaluationHook
+
+    val_epochs = any(mode == "val" for mode, _ in cfg.runner.workflow)
+    if not val_epochs and not any(isinstance(hook, EvaluationHook) for hook in hooks):
+        numbers = [name for name in numbers if name.startswith("train/")]
+    averages = [f"val_{hook.name}/" for hook in hooks if isinstance(hook, EMAHook) and hook.evaluate]
+    of_averages = [name.replace("val/", average, 1) for average in averages for name in numbers if "val/" in name]
+    own = any(not type(hook).__module__.startswith("hookline.") for hook in hooks)
+    monitors = {f"hooks.{hook.name}": hook.monitor for hook in hooks if isinstance(hook, EarlyStoppingHook)}
+    for key, monitor in {"evaluation": (cfg.get("evaluation") or {}).get("monitor"), **monitors}.items():
+        with told_at(key):
+            if not isinstance(monitor, str | None):
+                raise ParameterError("monitor", monitor, "the name of a number, such as val/top1")
+            kind = (monitor or "").partition("/")[0]
+            if not own and (kind == "train" or kind.startswith("val")):
+                check_choice("monitor", monitor, [*numbers, *of_averages])
+
+
+def check_together(hooks: Sequence[Hook]) -> None:
+    """Raise `ConfigError` where a hook needs another one that is not there, or comes twice where it sums up."""
+    from hookline.hooks.checkpoint import CheckpointHook
+    from hookline.hooks.nonfinite_loss import NonFiniteLossHook
+    from hookline.hooks.train_metrics import TrainMetricsHook
+
+    summing = [hook.name for hook in hooks if isinstance(hook, TrainMetricsHook)]
+    if len(summing) > 1:
+        raise ConfigError(f"hooks.{summing[1]}: sums up what hooks.{summing[0]} sums up already; leave it out")
+    if any(isinstance(hook, CheckpointHook) and hook.save_optimizer for hook in hooks):
+        return
+    for hook in hooks:
+        if isinstance(hook, NonFiniteLossHook) and hook.action == "rollback":
+            raise ConfigError(
+                f"hooks.{hook.name}.action=rollback: needs checkpoints to go back to; choose checkpoint=default with"
+                " checkpoint.save_optimizer=true, or action=stop"
+            )

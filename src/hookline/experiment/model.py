@@ -1,0 +1,98 @@
+"""The model, what of it is frozen, its loss, and what it runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hookline.config.errors import ConfigError
+from hookline.config.instantiate import build, locate, parameters_of, to_plain, told_at
+from hookline.experiment.data import input_shape
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from hookline.data import Source
+    from hookline.engine import Forward
+    from hookline.optim.freeze import Freeze
+
+
+def build_device(cfg: DictConfig) -> torch.device:
+    """Return the device that `runner.device` names."""
+    from hookline.engine.device import resolve_device
+
+    with told_at("runner"):
+        return resolve_device(cfg.runner.device)
+
+
+def build_model(cfg: DictConfig, source: Source) -> nn.Module:
+    """Return the model, fitted to the data's classes, channels and image size, on the CPU."""
+    from hookline.models.build import build_model as build_from_node
+
+    channels, height, _ = input_shape(cfg, source)
+    with told_at("model"):
+        return build_from_node(cfg.model, num_classes=len(source.classes), in_chans=channels, img_size=height)
+
+
+def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
+    """Return the model with parameters that have names and shapes but no numbers, whatever weights it starts from."""
+    import torch
+
+    node = to_plain(cfg.model, "model")
+    for key, value in {"pretrained": False, "weights": None, "checkpoint_path": None}.items():
+        if key in node:
+            node[key] = value
+    with torch.device("meta"):
+        return build_model(OmegaConf.create({**cfg, "model": node}), source)
+
+
+def choose_threads(cfg: DictConfig, model: nn.Module, source: Source) -> int:
+    """Return how many threads an operation on the CPU is spread over: `runner.threads`, or what suits the model."""
+    from hookline.engine.cores import available_cores
+    from hookline.engine.threads import resolve_threads
+    from hookline.models.work import flops_per_layer
+
+    wanted, work = cfg.runner.threads, None
+    if wanted == "auto" and next(model.parameters()).device.type == "cpu":
+        work = flops_per_layer(model, (cfg.data.batch_size, *input_shape(cfg, source)))
+    with told_at("runner"):
+        return resolve_threads(wanted, cores=available_cores(), work=work)
+
+
+def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:
+    """Return what stays frozen, None for nothing; what stays so for the whole run is frozen here already."""
+    if cfg.get("freeze") is None:
+        return None
+    from hookline.optim.freeze import Freeze
+
+    freeze: Freeze = build(cfg.freeze, "freeze", kind=Freeze)
+    with told_at("freeze"):
+        frozen = freeze.select(model)
+    if freeze.epochs is None:
+        for parameter in frozen.values():
+            parameter.requires_grad_(False)
+    return freeze if frozen else None
+
+
+def build_forward(cfg: DictConfig, model: nn.Module) -> Forward:
+    """Return the model's forward pass as `runner` wants it."""
+    from hookline.engine import Forward
+
+    runner = cfg.runner
+    with told_at("runner"):
+        return Forward(model, precision=runner.precision, channels_last=runner.channels_last, compile=runner.compile)
+
+
+def build_loss(cfg: DictConfig, source: Source, device: torch.device) -> Any:
+    """Return the loss on the device; it is told the training data's class counts if it takes `class_counts`."""
+    from torch import nn
+
+    target = locate(to_plain(cfg.loss, "loss").get("_target_"), "loss")
+    takes_counts = "class_counts" in (parameters_of(target)[0] or {})
+    given: dict[str, Any] = {"class_counts": source.class_counts} if takes_counts else {}
+    loss = build(cfg.loss, "loss", **given)
+    if not callable(loss):
+        raise ConfigError(f"loss._target_={cfg.loss._target_}: must build something callable with (logits, targets)")
+    return loss.to(device) if isinstance(loss, nn.Module) else loss

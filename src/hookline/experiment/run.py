@@ -1,0 +1,107 @@
+"""The whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from hookline.config.checks import check_number
+from hookline.config.errors import ParameterError
+from hookline.config.instantiate import to_plain, told_at
+from hookline.experiment.compose import require
+from hookline.experiment.data import build_mix, build_source, build_train_loader, build_val_loader
+from hookline.experiment.hooks import build_hooks, build_metrics, check_numbers, check_together, validates
+from hookline.experiment.model import (
+    build_device,
+    build_forward,
+    build_freeze,
+    build_loss,
+    build_model,
+    choose_threads,
+)
+from hookline.experiment.optimization import build_optimizer, build_update
+from hookline.experiment.schedules import build_clock, build_schedules, check_hooks
+
+if TYPE_CHECKING:
+    from hookline.engine import Runner
+    from hookline.job import Job
+
+
+def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = None) -> Runner:
+    """Return the runner that `cfg` describes, ready to run.
+
+    Args:
+        cfg: the config; the number of threads that was chosen takes the place of `runner.threads=auto`.
+        job: the run directory.
+        option: see `build_optimizer`.
+
+    Raises:
+        ConfigError: any part of the config is wrong; the cheap checks come before data are read.
+    """
+    import torch
+
+    from hookline.engine import Runner
+    from hookline.engine.device import Generators
+    from hookline.engine.trial import check_model, first, try_out
+    from hookline.optim.group_curves import check_schedules
+    from hookline.optim.group_values import base_values
+
+    require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
+    with told_at(""):
+        check_number("seed", cfg.seed, ge=0, lt=2**63, integer=True)
+    device = build_device(cfg)
+    hooks, metrics = build_hooks(cfg), build_metrics(cfg)
+    check_hooks(cfg, hooks)
+    check_together(hooks)
+    Generators(device).seed(cfg.seed)
+    evaluation = cfg.get("evaluation") or {}
+    workflow, validated = build_workflow(cfg), validates(cfg)
+    training = build_source(cfg, "train")
+    model = build_model(cfg, training).to(device)
+    cfg.runner.threads = choose_threads(cfg, model, training)
+    torch.set_num_threads(cfg.runner.threads)
+    # A run without validation reads no validation data: the model is then tried on images of the training split.
+    val_loader = build_val_loader(cfg, build_source(cfg, "val") if validated else training, training, device)
+    freeze = build_freeze(cfg, model)
+    forward = build_forward(cfg, model)
+    loss = build_loss(cfg, training, device)
+    val_batch = first(next(val_loader.batches(0)), 2)
+    outputs = check_model(forward, loss, val_batch, len(training.classes))
+    train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device))
+    clock = build_clock(cfg, len(train_loader))
+    optimizer = build_optimizer(cfg, model, option)
+    update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
+    schedules = build_schedules(cfg, clock)
+    check_schedules(schedules, base_values(optimizer, schedules), clock)
+    size, left = cfg.data.batch_size, len(training) - (len(train_loader) - 1) * cfg.data.batch_size
+    last = min(size, left) if clock.max_iters >= len(train_loader) else size
+    numbers = try_out(update, train_loader, size, last, metrics, val_batch)
+    check_numbers(cfg, hooks, numbers)
+    with told_at("evaluation"):
+        return Runner(
+            update=update,
+            train_loader=train_loader,
+            val_loader=val_loader if validated else None,
+            metrics=list(metrics.values()),
+            clock=clock,
+            schedules=schedules,
+            hooks=hooks,
+            monitor=evaluation.get("monitor") or "train/loss",
+            mode=evaluation.get("mode"),
+            seed=cfg.seed,
+            job=job,
+            workflow=workflow,
+        )
+
+
+def build_workflow(cfg: DictConfig) -> list[tuple[str, int]]:
+    """Return the pairs of phase and number of epochs that `runner.workflow` lists."""
+    from hookline.engine.workflow import phases_of
+
+    workflow = to_plain(cfg.runner, "runner")["workflow"]
+    with told_at("runner"):
+        if "val" in phases_of(workflow) and not validates(cfg):
+            raise ParameterError("workflow", workflow, "without val where the run has no evaluation")
+    return [(mode, epochs) for mode, epochs in workflow]
