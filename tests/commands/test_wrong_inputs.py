@@ -153,7 +153,7 @@ TABLE = {
         hooks=ema hooks.ema.interval=0  ->  hooks.ema.interval=0
         logger=5  ->  logger=5
         evaluation.monitor=train/los  ->  evaluation.monitor=train/los
-        '+hooks.e={_target_:hookline.hooks.early_stopping.EarlyStoppingHook,monitor:val/a}'  ->  hooks.e.monitor=val/a
+        '+hooks.e={_target_:hookline.hooks.early_stopping.EarlyStoppingHook,monitor:val/acc}'  ->  hooks.e.monitor
         +hooks.more._target_=hookline.hooks.train_metrics.TrainMetricsHook  ->  hooks.more: sums up what
         hooks.nonfinite_loss.action=rollback checkpoint=none  ->  hooks.nonfinite_loss.action=rollback
         hooks.nonfinite_loss.action=rollback checkpoint.save_optimizer=false  ->  hooks.nonfinite_loss.action=rollback

@@ -102,8 +102,6 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         if outcome.started and not is_users(error):
             raise
         say(f"error: {explain(error)}")
-        if _output_fails():
-            silence(sys.stdout)  # or the flush at exit fails, too
         sys.exit(USER_ERROR)
     if outcome.status:
         sys.exit(outcome.status)
@@ -219,8 +217,9 @@ def _given(path: str) -> str:
 
 def _output_fails() -> bool:
     try:
-        sys.stdout.flush()  # what could not be written is still to be written
+        print(flush=True)
     except OSError:
+        silence(sys.stdout)  # or the flush at exit fails, too
         return True
     return False
 

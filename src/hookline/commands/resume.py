@@ -49,11 +49,11 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     given = _value_of("resume", arguments)
     if given in (None, "auto"):
         return list(arguments)
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise ConfigError(f"resume={given}: cannot be combined with --multirun; start the sweep again instead")
     run_dir = run_directory(Path(str(given)).expanduser())
     if any(_key(argument) == "hydra.run.dir" for argument in arguments):
         raise ConfigError(f"resume={given}: goes on in its own directory; leave out hydra.run.dir, or give resume=auto")
-    if any(argument in ("-m", "--multirun") for argument in arguments):
-        raise ConfigError(f"resume={given}: cannot be combined with --multirun; start the sweep again instead")
     stored = run_dir / OVERRIDES
     try:
         overrides = yaml.safe_load(stored.read_text())
