@@ -26,7 +26,7 @@ def test_next_to_zero_for_most_of_the_run(curve):
 
 
 def test_a_rate_of_zero():
-    assert "for 100% of the run" in lr_warnings(Fixed(), {"base": 0.0}, RUN)[0]
+    assert "0 for the whole run" in lr_warnings(Fixed(), {"base": 0.0}, RUN)[0]
     (warning,) = lr_warnings(Fixed(), {"body": 0.0, "head": 0.1}, RUN)
     assert warning.endswith("(parameter groups body)")
 

@@ -14,7 +14,7 @@ from tests.toy import toy_runner
 
 from hookline.analysis.preview import compute
 from hookline.commands.plot_lr import groups_of, measured_at, plot_lr
-from hookline.experiment import build_model_without_memory, build_optimizer, build_source
+from hookline.experiment import build_model_without_memory, build_optimizer, build_source, build_workflow
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.schedule import ScheduleHook
 from hookline.optim.group_values import base_values
@@ -111,6 +111,9 @@ def test_plateau_without_validation_may_follow_the_training_loss(run_task):
     assert finished.status == 0, finished.err
 
 
+NESTED = "lr_schedule.curves=[{_target_:hookline.schedules.Plateau},{_target_:hookline.schedules.Fixed}]"
+
+
 @pytest.mark.parametrize(
     "evaluation",
     [
@@ -119,6 +122,8 @@ def test_plateau_without_validation_may_follow_the_training_loss(run_task):
         ["evaluation.interval=3", "evaluation.start=1"],
         ["evaluation.by_epoch=false", "evaluation.interval=5"],
         ["evaluation.by_epoch=false", "evaluation.interval=4", "evaluation.start=0"],
+        ["evaluation.interval=3", "runner.workflow=[[train,2],[val,1]]"],
+        ["evaluation.interval=3", "lr_schedule=chain", NESTED],
     ],
     ids=" ".join,
 )
@@ -126,7 +131,7 @@ def test_the_plateau_of_the_preview_is_that_of_a_run_that_never_improves(evaluat
     cfg = config("lr_schedule=plateau", *evaluation, name="plot_lr")
     notes = Notes(["lr"])
     hook = EvaluationHook(cfg.evaluation.interval, cfg.evaluation.start, cfg.evaluation.by_epoch)
-    runner = toy_runner(ScheduleHook(), hook, notes, max_epochs=7)
+    runner = toy_runner(ScheduleHook(), hook, notes, max_epochs=7, workflow=build_workflow(cfg))
     # With a threshold of a million times the loss nothing is an improvement but the first value.
     runner.schedules = {"lr": Plateau(patience=0, factor=0.5, threshold=1e6).for_run(runner.clock)}
     preview = compute(runner.schedules, runner.clock, {"lr": {"base": 0.1}}, measured_at(cfg, runner.clock))

@@ -6,6 +6,7 @@ import csv
 import re
 
 import pytest
+from omegaconf import OmegaConf
 from tests.conftest import ROOT
 
 SHORT = ["runner.max_iters=3", "evaluation.interval=1", "optimizer=adamw", "lr_schedule.warmup=linear"]
@@ -24,6 +25,7 @@ def test_the_same_numbers_in_a_directory_of_its_own(train, recipe, tmp_path):
     rows = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("first", "second")]
     assert [row["val/loss"] for row in rows[0]] == [row["val/loss"] for row in rows[1]]
     assert "run directory: second" in (tmp_path / "second" / "train.log").read_text()
+    assert isinstance(OmegaConf.load(tmp_path / "first" / ".hydra" / "config.yaml").runner.threads, int)
     assert (tmp_path / "second" / ".hydra" / "config.yaml").read_text() == (
         tmp_path / "first" / ".hydra" / "config.yaml"
     ).read_text()

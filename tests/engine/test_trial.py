@@ -12,9 +12,10 @@ from torch import nn
 
 from hookline.config.errors import ConfigError
 from hookline.data import Batch
-from hookline.engine.trial import check_metrics, check_update
+from hookline.engine.trial import check_metrics, check_model, check_update
 from hookline.engine.unchanged import unchanged
 from hookline.metrics import TopK
+from hookline.models.work import flops_per_layer
 
 
 def dropping() -> nn.Module:
@@ -197,3 +198,43 @@ def test_a_whole_run_is_the_same_with_and_without(runner, monkeypatch):
     for part in ("model", "optimizer", "scaler", "random", "hooks.ema"):
         assert same(one[part], other[part]), part
     assert [row["train/loss"] for row in with_trial.history] == [row["train/loss"] for row in without.history]
+
+
+class Remembering(nn.Module):
+    """Counts its calls, and keeps what depends on the size of an image alone, as rotary embeddings do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.calls, self.sizes, self.grid = nn.Linear(4, 3), 0, [], None
+
+    def forward(self, images):
+        self.calls += 1
+        self.sizes.append(len(images))
+        if self.grid is None:
+            self.grid = torch.linspace(0, 1, 4, device=images.device)
+        return self.linear(images.flatten(1)) + (self.linear.weight * self.grid).sum()
+
+
+class CountingLoss:
+    """A loss that is no module."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, logits, targets):
+        self.calls += 1
+        return nn.functional.cross_entropy(logits, targets)
+
+
+def test_what_a_model_and_a_loss_keep_of_a_trial_is_forgotten():
+    model, loss = Remembering(), CountingLoss()
+    sizes = model.sizes
+    runner = toy_runner(model=model, loss=loss)
+    batch = next(runner.train_loader.batches(0))
+    assert flops_per_layer(model, (4, 1, 2, 2)) > 0
+    check_model(runner.update.forward, loss, batch, 3)
+    check_update(runner.update, batch, batch_size=4, last=2)
+    assert (model.calls, model.sizes, model.grid, loss.calls) == (0, [], None, 0)
+    assert model.sizes is sizes
+    runner.update(batch)
+    assert (model.calls, loss.calls) == (1, 1)

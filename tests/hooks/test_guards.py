@@ -69,6 +69,26 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
         assert all(value.isfinite().all() for value in parts["model"].values())
 
 
+def test_a_validation_that_is_not_finite_is_never_the_best_and_ends_the_run(tmp_path):
+    class Break(Hook):
+        """Makes the weights NaN once the second epoch's updates are over, whose losses were finite."""
+
+        priority = Priority.HIGHEST
+
+        def after_train_epoch(self, runner):
+            if runner.clock.epoch == 1:
+                with torch.no_grad():
+                    runner.model[1].weight.fill_(math.nan)
+
+    hooks = [TrainMetricsHook(), EvaluationHook(), CheckpointHook(), NonFiniteLossHook()]
+    runner = toy_runner(Break(), *hooks, job=Job(tmp_path), max_epochs=2)
+    runner.run()
+    assert (runner.status, runner.best["epoch"]) == ("diverged", 1)
+    assert math.isnan(runner.history[-1]["val/loss"])
+    assert math.isfinite(runner.history[-1]["train/loss"])
+    assert read(tmp_path / "checkpoints" / "last.pt")["parts"]["clock"]["epoch"] == 1
+
+
 def test_going_back_with_a_lower_learning_rate(tmp_path):
     hooks = [TrainMetricsHook(), EvaluationHook(), CheckpointHook(), LogHook({}), notes := Notes()]
     guard = NonFiniteLossHook("rollback", interval=1, factor=0.1)

@@ -21,6 +21,7 @@ WRONG = [
     ("step", {"step": [3, 2]}, "step=[3, 2]", "increasing"),
     ("step", {"step": [2, 2]}, "step=[2, 2]", "increasing"),
     ("step", {"step": ["50%", "20it"]}, "step=[50%, 20it]", "increasing"),
+    ("step", {"step": "4it"}, "step=4it", "half an epoch"),
     ("step", {"step": []}, "step=[]", "list of increasing"),
     ("step", {"step": "5 parsecs"}, "step=5 parsecs", "5ep, 500it or 10%"),
     ("step", {"gamma": -1.0}, "gamma=-1.0", "> 0"),

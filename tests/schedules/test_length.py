@@ -43,8 +43,11 @@ def test_milestones_in_both_units():
 
 
 def test_an_interval_is_never_rounded_to_nothing():
-    step = Step("1it", gamma=0.5).for_run(RUN)
+    step = Step("1%", gamma=0.5).for_run(RUN)
     assert step(1.0, RUN.at(30)) == 0.125
+    # What is meant to be shorter than an epoch would become ten times as long here.
+    with pytest.raises(ParameterError, match="half an epoch"):
+        Step("1it", gamma=0.5).for_run(RUN)
 
 
 def test_a_tail_may_be_rounded_to_nothing():

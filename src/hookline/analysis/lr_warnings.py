@@ -39,6 +39,8 @@ def _warning(values: list[float], base: float) -> str | None:
     low = sum(value < NEXT_TO_ZERO * peak or value == 0 for value in values) / len(values)
     high = sum(value > FAR_ABOVE * base for value in values) / len(values)
     look = "look at it with scripts/plot_lr.py"
+    if peak == 0:
+        return "lr_schedule: the learning rate is 0 for the whole run, which does not train then; see optimizer.lr"
     if low > MOST:
         return (
             f"lr_schedule: the learning rate is 0 or below {NEXT_TO_ZERO:g} of its peak for {low:.0%} of the run, which"

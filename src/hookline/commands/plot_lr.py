@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
-from hookline.experiment import build_clock, build_schedules, build_source, build_train_loader, require
+from hookline.experiment import (
+    build_clock,
+    build_schedules,
+    build_source,
+    build_train_loader,
+    build_workflow,
+    require,
+    schedule_nodes,
+)
 from hookline.optim.group_curves import check_schedules
 from hookline.schedules import Clock
 
@@ -97,16 +106,38 @@ def run_length(cfg: DictConfig) -> Clock:
 
 
 def measured_at(cfg: DictConfig, clock: Clock) -> Sequence[int] | None:
-    """Return the numbers of finished iterations at which the metric of `lr_schedule` is validated, None for no such."""
-    evaluation = cfg.get("evaluation") or {}
-    monitor = str(cfg.lr_schedule.get("monitor", ""))
-    if not monitor.startswith("val") or evaluation.get("interval") is None:
+    """Return the numbers of finished iterations at which a schedule's metric is validated, None for no such metric."""
+    if not any(monitor.startswith("val") for node in schedule_nodes(cfg).values() for monitor in monitors_in(node)):
         return None
-    interval, start = evaluation["interval"], evaluation.get("start")
-    with told_at("evaluation"):
-        check_number("interval", interval, gt=0, integer=True)
-    unit = clock.iters_per_epoch if evaluation.get("by_epoch", True) else 1
-    return range(unit * (interval if start is None else start), clock.max_iters, unit * interval)
+    evaluation = cfg.get("evaluation") or {}
+    epochs = cycle(build_workflow(cfg))
+    found, trained = set(), 0
+    while trained < clock.max_epochs:
+        mode, number = next(epochs)
+        if mode == "train":
+            trained += number
+        else:
+            found.add(trained * clock.iters_per_epoch)
+    interval, start = evaluation.get("interval"), evaluation.get("start")
+    if interval is not None:
+        with told_at("evaluation"):
+            check_number("interval", interval, gt=0, integer=True)
+        unit = clock.iters_per_epoch if evaluation.get("by_epoch", True) else 1
+        found |= set(range(unit * (interval if start is None else start), clock.max_iters, unit * interval))
+    return sorted(found)
+
+
+def monitors_in(node: Any) -> Iterator[str]:
+    """Yield the metrics that a schedule and the curves in it follow."""
+    if isinstance(node, Mapping | DictConfig):
+        if isinstance(node.get("monitor"), str):
+            yield node["monitor"]
+        elif str(node.get("_target_", "")).endswith(".Plateau"):
+            yield "val/loss"
+        node = node.values()
+    if not isinstance(node, str) and isinstance(node, Iterable):
+        for child in node:
+            yield from monitors_in(child)
 
 
 def count_iterations(cfg: DictConfig) -> int:

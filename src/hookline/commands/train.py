@@ -24,6 +24,7 @@ from hookline.commands.app import chosen_option, is_users
 from hookline.commands.resume import check_changes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError, reason_of, told_of
+from hookline.config.files import replacing
 from hookline.engine import Runner
 from hookline.engine.device import device_name
 from hookline.engine.monitor import worst
@@ -76,6 +77,8 @@ def train(cfg: DictConfig) -> float:
         with ending() as attach:
             runner = build_runner(cfg, job, chosen_option("optimizer"))
             job.config = OmegaConf.to_yaml(cfg, resolve=True)
+            if not state:
+                store_config(cfg, directory)
             attach(runner)
             # What an earlier part of the run has left is touched only once its state fits.
             runner.run(state, force=cfg.resume_force, begin=begin)
@@ -106,6 +109,17 @@ def keep_threads(cfg: DictConfig, state: Mapping[str, Any]) -> None:
     """Let a run that goes on have the number of threads that it had, unless it is told another."""
     if cfg.runner.threads == "auto":
         cfg.runner.threads = (yaml.safe_load(state["config"]) or {}).get("runner", {}).get("threads", "auto")
+
+
+def store_config(cfg: DictConfig, directory: Path) -> None:
+    """Put what was chosen for `auto` into the config that Hydra left in the run directory, so that it repeats the run.
+
+    A run that goes on has its config stored by the one that began it.
+    """
+    stored = directory / ".hydra" / "config.yaml"
+    if stored.is_file():
+        with replacing(stored) as beside:
+            beside.write_text(OmegaConf.to_yaml(cfg))
 
 
 def describe_resume(state: Mapping[str, Any], changes: Sequence[str], runner: Runner) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from hookline.config.direction import MODES, mode_of
 
-__all__ = ["MODES", "is_better", "mode_of", "worst"]
+__all__ = ["MODES", "is_better", "losses_finite", "mode_of", "worst"]
 
 # What a diverged run reports where smaller numbers are better: finite, as some searches take no infinity.
 WORST_LOSS = 1e9
@@ -19,6 +20,11 @@ def is_better(value: float, old: float | None, mode: str, min_delta: float = 0.0
     if old is None:
         return True
     return value > old + min_delta if mode == "max" else value < old - min_delta
+
+
+def losses_finite(row: Mapping[str, float]) -> bool:
+    """Say whether every loss in a row of the history is a number: a model without one is not the best at anything."""
+    return all(math.isfinite(value) for name, value in row.items() if name.endswith("/loss"))
 
 
 def worst(mode: str) -> float:

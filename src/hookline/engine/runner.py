@@ -22,7 +22,7 @@ from hookline.engine.device import Generators
 from hookline.engine.evaluate import evaluate
 from hookline.engine.forward import evaluating
 from hookline.engine.hook import STAGES, Hook, Priority, calls_of, sort_hooks
-from hookline.engine.monitor import is_better, mode_of
+from hookline.engine.monitor import is_better, losses_finite, mode_of
 from hookline.engine.numbers import plain_numbers
 from hookline.engine.run_state import OptimizerState, RunState, Stateful
 from hookline.engine.sums import Sums
@@ -484,7 +484,7 @@ class Runner:
 
     def _note_best(self, row: Mapping[str, float]) -> None:
         """Make `best` this row if it does better than the best before, or is a newer form of the best."""
-        value = row.get(self.monitor, math.nan)
+        value = row.get(self.monitor, math.nan) if losses_finite(row) else math.nan
         same = self.best.get("iterations") == row["iterations"]
         if same or is_better(value, self.best.get(self.monitor), self.monitor_mode):
             self.best = dict(row)

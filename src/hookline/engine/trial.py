@@ -18,6 +18,7 @@ from hookline.engine.forward import Forward, evaluating
 from hookline.engine.unchanged import unchanged
 from hookline.engine.update import Outputs, Update
 from hookline.metrics import Metric
+from hookline.models.unchanged import attributes_kept
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,15 @@ def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> 
     """
     name = type(forward.model).__name__
     try:
-        with torch.inference_mode(), evaluating(forward.model):
+        with attributes_kept(forward.model.modules()), torch.inference_mode(), evaluating(forward.model):
             logits = forward(batch.images)
     except Exception as error:  # whatever a model does with images that it is not made for
         _raise_compilers(error)
         raise ConfigError(f"model: {name} cannot take the data's {_size(batch)} images: {error}") from error
     _check_logits(logits, name, batch, num_classes)
     try:
-        loss(logits, batch.targets)
+        with attributes_kept([loss]):
+            loss(logits, batch.targets)
     except Exception as error:  # whatever a loss does with what it is not made for
         raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
     return logits.shape[1]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import nn
 
 from hookline.engine.device import Generators
 from hookline.engine.update import Update
+from hookline.models.unchanged import attributes_kept
 
 
 @contextmanager
@@ -23,24 +23,15 @@ def unchanged(update: Update) -> Iterator[None]:
     """
     modules = [m for part in (update.model, update.loss) if isinstance(part, nn.Module) for m in part.modules()]
     optimizer, scaler, generators = update.optimizer, update.scaler, Generators(update.device)
-    # A module's and an optimizer's attributes stay the same objects: others hold on to them.
-    attributes: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        (kept, dict(kept))
-        for owner in (update, optimizer, *modules)
-        for kept in (vars(owner), *(vars(owner).get(name) for name in ("_parameters", "_buffers")))
-        if kept is not None
-    ]
     tensors = {id(t): t for m in modules for t in (*m.parameters(False), *m.buffers(False))}.values()
     values = [(t, t.detach().clone(), t.requires_grad, t.grad) for t in tensors]
     state = {p: deepcopy(kept) for p, kept in optimizer.state.items()}
     groups = [{key: deepcopy(value) for key, value in g.items() if key != "params"} for g in optimizer.param_groups]
     scaling, drawn, own = deepcopy(vars(scaler)), generators.state_dict(), deepcopy(update.state_dict())
     try:
-        yield
+        with attributes_kept((update, update.loss, optimizer, *modules)):
+            yield
     finally:
-        for kept, before in attributes:
-            kept.clear()
-            kept.update(before)
         with torch.no_grad():
             for tensor, value, requires_grad, grad in values:
                 tensor.requires_grad_(requires_grad).copy_(value)

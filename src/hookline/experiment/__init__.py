@@ -18,7 +18,7 @@ from hookline.experiment.model import (
 )
 from hookline.experiment.optimization import build_optimizer, build_update, lr_factor
 from hookline.experiment.run import build_runner, build_workflow
-from hookline.experiment.schedules import build_clock, build_schedule, build_schedules
+from hookline.experiment.schedules import build_clock, build_schedule, build_schedules, schedule_nodes
 
 __all__ = [
     "build_clock",
@@ -45,4 +45,5 @@ __all__ = [
     "input_shape",
     "lr_factor",
     "require",
+    "schedule_nodes",
 ]

@@ -14,6 +14,7 @@ from hookline.checkpoint import CheckpointFolder, Writer
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError
 from hookline.engine import Hook, Priority, Runner
+from hookline.engine.monitor import losses_finite
 from hookline.loggers.console import log_file_lengths
 from hookline.schedules import Clock
 
@@ -115,7 +116,8 @@ class CheckpointHook(Hook):
     @staticmethod
     def _is_sound(runner: Runner) -> bool:
         # A state without finite numbers must not take a good one's place.
-        return math.isfinite(runner.sums.total("train/loss")[0])
+        measured = losses_finite(runner.history[-1]) if runner.history else True
+        return measured and math.isfinite(runner.sums.total("train/loss")[0])
 
     def _due(self, clock: Clock) -> bool:
         if self._new_best or (self._retry_at is not None and monotonic() >= self._retry_at):

@@ -16,7 +16,7 @@ ACTIONS = ("stop", "rollback")
 
 
 class NonFiniteLossHook(Hook):
-    """End the run as `diverged`, or go back, once a training loss was NaN or infinite.
+    """End the run as `diverged`, or go back, once a training loss or `val/loss` was NaN or infinite.
 
     It reads the run's sum of losses, in which such a loss leaves its mark, at an interval and at the end of an epoch,
     so it waits for the device only then. To leave out single updates whose loss is not finite, use
@@ -56,6 +56,10 @@ class NonFiniteLossHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         self._look(runner)
 
+    def after_record(self, runner: Runner) -> None:
+        if not math.isfinite(runner.recorded.get("val/loss", 0.0)):
+            self._act(runner)
+
     def between_updates(self, runner: Runner) -> None:
         if self._rewind_due:
             self._rewind_due = False
@@ -65,7 +69,11 @@ class NonFiniteLossHook(Hook):
     _rewind_due = False
 
     def _look(self, runner: Runner) -> None:
-        if math.isfinite(runner.sums.total("train/loss")[0]) or runner.stop_training:
+        if not math.isfinite(runner.sums.total("train/loss")[0]):
+            self._act(runner)
+
+    def _act(self, runner: Runner) -> None:
+        if runner.stop_training:
             return
         if self.action == "rollback" and self._rollbacks < self.max_rollbacks:
             self._rewind_due = True

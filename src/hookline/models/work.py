@@ -10,6 +10,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from hookline.models.unchanged import attributes_kept
+
 log = logging.getLogger(__name__)
 
 
@@ -22,7 +24,7 @@ def flops_per_layer(model: nn.Module, shape: Sequence[int]) -> float | None:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     layers = sum(parameter.ndim > 1 for parameter in model.parameters())
     try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with attributes_kept(model.modules()), torch.no_grad(), FlopCounterMode(display=False) as counter:
             empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
             functional_call(model, empty, torch.empty(*shape, device="meta"))
     except Exception as error:  # whatever a model does that looks at its numbers

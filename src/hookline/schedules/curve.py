@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ParameterError
 from hookline.schedules.clock import Clock
-from hookline.schedules.length import resolve_length
+from hookline.schedules.length import Duration, Length, resolve_length
 
 
 class Floor(NamedTuple):
@@ -55,12 +55,19 @@ class Curve(ABC):
         for name, least in self.lengths.items():
             given = getattr(self, name)
             if isinstance(given, list):
-                resolved: object = [max(least, resolve_length(g, clock, by_epoch=self.by_epoch)) for g in given]
+                resolved: object = [self._whole(name, length, least, clock) for length in given]
             else:
-                resolved = max(least, resolve_length(given, clock, by_epoch=self.by_epoch))
+                resolved = self._whole(name, given, least, clock)
             setattr(curve, name, resolved)
         curve._fit(self, clock)
         return curve
+
+    def _whole(self, name: str, given: Length, least: int, clock: Clock) -> int:
+        """Return a length in whole epochs or iterations; a share of the run may be rounded up to the least."""
+        whole = resolve_length(given, clock, by_epoch=self.by_epoch)
+        if whole < least and isinstance(given, Duration) and given.unit != "%":
+            raise ParameterError(name, given, "at least half an epoch of this run, or by_epoch=false given with it")
+        return max(least, whole)
 
     def _fit(self, given: Self, clock: Clock) -> None:  # noqa: B027  (nothing to do for most)
         """Set on this copy what follows from the run's length, or raise `ParameterError` with what was `given`."""
