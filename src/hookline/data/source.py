@@ -54,6 +54,10 @@ class Source(ABC):
     def read(self, index: int) -> Tensor:
         """Return the image of a sample: uint8 `[C, H, W]`."""
 
+    def name_of(self, index: int) -> str:
+        """Return what a message calls a sample, such as its file."""
+        return f"sample {index}"
+
     @property
     def class_counts(self) -> Tensor:
         """The number of samples of each class: int64 `[classes]`."""
