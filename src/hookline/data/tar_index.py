@@ -107,8 +107,9 @@ def _members(tar: Path) -> Iterator[tuple[str, int, int]]:
             if member.isfile() and not os.path.basename(member.name).startswith("."):
                 yield os.path.normpath(member.name), member.offset_data, member.size
         end = file.offset
-    if tar.stat().st_size < end:
-        raise EOFError(f"it is truncated: its members end at byte {end:,} and it has {tar.stat().st_size:,}")
+    # A tar file ends with blocks of zeros; Python's tarfile takes one that lacks them for whole.
+    if tar.stat().st_size < end + tarfile.BLOCKSIZE:
+        raise EOFError("it is truncated: the end of the archive is missing")
 
 
 def _label_of(file: Any, where: tuple[int, int] | None, tar: Path, name: str) -> str:

@@ -61,17 +61,12 @@ class HuggingFace(ListedSource):
 
     def list_samples(self) -> Listing:
         """Return the samples of the split."""
-        label, table = self._columns[1], self._table
-        own = table[label][:] if len(table) else []
-        training = own
-        if self.split == "val":
-            other = self._splits[self.train]
-            training = other[label][:]
-        words, known = [[str(value) for value in values] for values in (own, training)]
-        names = getattr(table.features[label], "names", None)
+        label = self._columns[1]
+        words, known = [list(map(str, self._splits[name][label][:])) for name in (self._own_split, self.train)]
+        names = getattr(self._table.features[label], "names", None)
         rows: list[int] | range = range(len(words))
-        if self.split == "train" or self._own_split == self.train:
-            rows = self._rows(words)
+        if self._val_split is None:
+            rows = self.held_out.rows_of(self.split, list(map(str, rows)), words)
         classes, targets = number_labels(words, known, names)
         return Listing(classes, [f"{self._own_split}/{row}" for row in rows], targets[list(rows)])
 
@@ -88,35 +83,32 @@ class HuggingFace(ListedSource):
         content: bytes | None = image["bytes"]
         return content if content is not None else Path(image["path"]).read_bytes()
 
-    def _rows(self, words: list[str]) -> list[int] | range:
-        if any(name in self._splits for name in ([self.val] if self.val else VAL_SPLITS)):
-            return range(len(words))
-        names = list(map(str, range(len(words))))
-        return self.held_out.rows_of(self.split, names, words)
+    @cached_property
+    def _val_split(self) -> str | None:
+        """The split that validates, or None where a part of the other is held out."""
+        return self.val or next((name for name in VAL_SPLITS if name in self._splits), None)
 
     @cached_property
     def _own_split(self) -> str:
-        wanted = self.train
-        if self.split == "val":
-            wanted = self.val or next((name for name in VAL_SPLITS if name in self._splits), self.train)
+        key, wanted = ("val", self._val_split) if self.split == "val" and self._val_split else ("train", self.train)
         if wanted not in self._splits:
-            key = "train" if wanted == self.train else "val"
             raise ConfigError(f"data.{key}={wanted}: {self.name} has the splits {', '.join(self._splits)}")
         return wanted
 
     @cached_property
     def _table(self) -> Any:
+        table = self._splits[self._own_split]
         from datasets import Image
 
         # Undecoded, so that images are read as those of all other sources are, and outside the interpreter's lock.
-        return self._splits[self._own_split].cast_column(self._columns[0], Image(decode=False))
+        return table.cast_column(self._columns[0], Image(decode=False))
 
     @cached_property
     def _columns(self) -> tuple[str, str]:
         """The columns of images and of labels."""
+        features = self._splits[self._own_split].features  # this says so where the package is not there
         from datasets import ClassLabel, Image
 
-        features = self._splits[self._own_split].features
         images = [name for name, feature in features.items() if isinstance(feature, Image)]
         labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
         labels = labels or [name for name in features if name == "label"]
