@@ -30,9 +30,11 @@ def write_picture(path: Path, number: int = 0, **options) -> Path:
     return path
 
 
-def write_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 5, first: int = 0) -> Path:
+def write_folder(
+    folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 5, first: int = 0, **options
+) -> Path:
     """Write a folder of pictures for each class."""
     for label, name in enumerate(classes):
         for number in range(count):
-            write_picture(folder / name / f"{number}.jpg", first + label * count + number)
+            write_picture(folder / name / f"{number}.jpg", first + label * count + number, **options)
     return folder

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.sets import write_data_of
 from tests.test_layers import LAYERS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -148,11 +149,12 @@ def shortened(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("command", "files"), RUN, ids=[f"{command[:90]}" for command, _ in RUN])
-def test_command(command, files, python, idx_folder):
+def test_command(command, files, python, idx_folder, monkeypatch):
     for path, content in files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(content)
     words = shortened(shlex.split(command))
+    write_data_of(words, monkeypatch)
     if "fashion_mnist" in command:
         words.append(f"data.root={idx_folder()}")
     elif command.endswith(("benchmarks/training.py", "benchmarks/data.py")):

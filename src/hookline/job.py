@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hookline.config.files import write_json
+from hookline.config.files import replacing, write_json
 
 STATUS_FILE = "status.json"
 RESULT_FILE = "result.json"
+CLASSES_FILE = "classes.txt"
 STATUSES = ("running", "completed", "stopped", "interrupted", "diverged", "failed")
 
 
@@ -60,6 +61,12 @@ class Job:
         except FileNotFoundError:
             return {}
         return found
+
+    def write_classes(self, classes: Sequence[str]) -> None:
+        """Write the names of the classes, one a line, in the order of the labels."""
+        lines = "".join(" ".join(name.split()) + "\n" for name in classes)
+        with replacing(self.directory / CLASSES_FILE) as beside:
+            beside.write_text(lines, encoding="utf-8", errors="surrogateescape")
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write what the run reached into `result.json`."""

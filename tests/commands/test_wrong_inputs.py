@@ -59,6 +59,24 @@ TABLE = {
         mix=both mix.cutmix_share=1  ->  mix.cutmix_share=1
         mix=both mix.mixup=0 mix.cutmix=0  ->  mix.mixup=0
         +data.transforms.r=5  ->  data.transforms.r=5
+        data=image_folder  ->  data.root: is missing
+        data=image_folder data.root=/no/where  ->  data.root=/no/where: there is no such folder
+        data=image_folder data.root=. data.val_fraction=1  ->  data.val_fraction=1
+        data=image_folder data.root=. data.split_seed=x  ->  data.split_seed=x
+        data=image_folder data.root=. data.channels=2  ->  data.channels=2
+        data=image_folder data.root=5  ->  data.root=5
+        data=image_list  ->  data.train: is missing
+        data=image_list data.train=nowhere.txt  ->  data.train=nowhere.txt: cannot be read
+        data=imagenet  ->  data.root: is missing
+        data=tar data.root=.  ->  data.train=train*.tar: there is no such file
+        data=tar data.root=. data.train=null  ->  data.train=null
+        data=arrays  ->  data.train: is missing
+        data=arrays data.layout=HWC  ->  data.layout=HWC
+        data=hf  ->  data.name: is missing
+        data=torchvision  ->  data.name=null
+        data=torchvision data.name=cifar11  ->  data.name=cifar11
+        data=cifar10 data.root=/no/where  ->  data.root=/no/where: cifar10 is not there
+        data=cifar10 data.download=1  ->  data.download=1
         +data.seed=3  ->  data.seed=3
         mix=both +mix.num_classes=3  ->  mix.num_classes=3
         +mix.mixup=0.3  ->  mix.mixup=0.3

@@ -69,6 +69,7 @@ def train(cfg: DictConfig) -> float:
         if state:
             cut_back(directory, state)
             store_overrides(directory, overrides)
+        job.write_classes(runner.train_loader.source.classes)
         describe(cfg, runner)
         if state:
             describe_resume(state, changes, runner)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hookline.data.batch import Batch
 from hookline.data.randomness import seed_of
+from hookline.data.source import Source
 
 
 class Loader(Protocol):
@@ -18,7 +19,12 @@ class Loader(Protocol):
     The order of an epoch's samples is a function of (seed, epoch), and what is drawn for a sample one of (seed, epoch,
     sample, the transform's name). So neither the number of workers, the batch size, a resume in mid-epoch, nor a
     transform put before another changes what happens to a sample.
+
+    Attributes:
+        source: whose samples they are.
     """
+
+    source: Source
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the epoch's batches from number `start` on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from scipy.io import savemat
 from tests.conftest import write_idx
 from tests.images import write_folder, write_picture
+from tests.sets import write_cifar
 from torchvision.datasets import CIFAR10, CIFAR100, STL10, SVHN, Flowers102
 
 from hookline.config.errors import ConfigError, ParameterError
@@ -44,15 +44,9 @@ def any_checksum(monkeypatch):
     ("name", "cls", "key"), [("cifar10", CIFAR10, "labels"), ("cifar100", CIFAR100, "fine_labels")]
 )
 @pytest.mark.usefixtures("any_checksum")
-def test_cifar(tmp_path, monkeypatch, name, cls, key):
-    folder = tmp_path / cls.base_folder
-    folder.mkdir()
-    files = {file: bytes_of(10, 3072) for file, _ in cls.train_list + cls.test_list}
-    for file, pixels in files.items():
-        (folder / file).write_bytes(pickle.dumps({"data": pixels, key: list(range(10))}))
-    monkeypatch.setitem(cls.meta, "md5", None)
+def test_cifar(tmp_path, name, cls, key):
+    files = write_cifar(tmp_path, cls, key)
     names = [f"class {number}" for number in range(10)]
-    (folder / cls.meta["filename"]).write_bytes(pickle.dumps({cls.meta["key"]: names}))
     train, val = both(name, tmp_path)
     assert isinstance(train, InMemorySource)
     assert (train.classes, train.image_size, train.channels) == (tuple(names), (32, 32), 3)
