@@ -213,7 +213,7 @@ def _number(name: str, value: float) -> str:
 
 def describe(cfg: DictConfig, runner: Runner) -> None:
     """Say what is going to run: device, model, data, length, hooks and where it is written."""
-    clock = runner.clock
+    clock, source = runner.clock, runner.train_loader.source
     log.info("run directory: %s", shown(runner.work_dir))
     log.info(
         "model: %s, %s parameters, on %s, %s, %d thread%s",
@@ -225,8 +225,10 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
         "s" * (cfg.runner.threads != 1),
     )
     log.info(
-        "data: %s; %s epoch%s of %s iterations, %s in all",
-        cfg.data._target_.rpartition(".")[2],
+        "data: %s, %s images of %d classes; %s epoch%s of %s iterations, %s in all",
+        cfg.data.get("name") or type(source).__name__,
+        f"{len(source):,}",
+        len(source.classes),
         clock.max_epochs,
         "s" * (clock.max_epochs != 1),
         f"{clock.iters_per_epoch:,}",

@@ -71,11 +71,7 @@ def folders_in(folder: Path, key: str = "data.root") -> list[str]:
 def images_below(folder: Path, key: str = "data.root") -> list[str]:
     """Return the paths of all images below a folder, relative to it and sorted; hidden files are left out."""
     suffixes = image_suffixes()
-    return sorted(
-        os.path.relpath(path, folder)
-        for path in _files_below(folder, key)
-        if os.path.splitext(path)[1].lower() in suffixes
-    )
+    return sorted(path for path in _files_below(folder, key) if os.path.splitext(path)[1].lower() in suffixes)
 
 
 def _files_below(folder: Path, key: str) -> Iterator[str]:
@@ -90,7 +86,9 @@ def _files_below(folder: Path, key: str) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        yield from (os.path.join(place, name) for name in files if _is_seen(name))
+        inside = os.path.relpath(place, folder)
+        prefix = "" if inside == os.curdir else inside + os.sep  # once a folder: for each file it would take long
+        yield from (prefix + name for name in files if _is_seen(name))
 
 
 def _is_seen(name: str) -> bool:

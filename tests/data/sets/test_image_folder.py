@@ -143,6 +143,13 @@ def test_classes_that_do_not_fit_are_told(tmp_path):
     assert "1 of 3 classes have no training image: 'eel'" in refused(str(tmp_path))
 
 
+def test_two_spellings_of_one_name_are_told(tmp_path):
+    for form in ("NFC", "NFD"):
+        write_picture(tmp_path / "train" / unicodedata.normalize(form, "Café") / "0.jpg")
+    write_folder(tmp_path / "train")
+    assert "has two folders of the name" in refused(str(tmp_path))
+
+
 def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     write_folder(tmp_path / "train")
     scan = os.scandir

@@ -61,8 +61,8 @@ class ImageFolder(FileSource):
         separate = val is not None and train != self.folder
         classes = folders_by_class(train)
         if len(classes) < 2:
-            found = f"the folder {next(iter(classes.values()))} only" if classes else "no folder"
-            raise ConfigError(f"data.root={self.root}: {train} has {found}; it must have a folder for each class")
+            lacking = f"the folder {next(iter(classes.values()))} only" if classes else "no folder"
+            raise ConfigError(f"data.root={self.root}: {train} has {lacking}; it must have a folder for each class")
         chosen = val if separate and self.split == "val" else train
         assert chosen is not None
         own = folders_by_class(chosen)
@@ -70,16 +70,15 @@ class ImageFolder(FileSource):
         names, labels = [], []
         for label, name in enumerate(classes):
             if name in own:
-                found_here = [os.path.join(own[name], path) for path in images_below(chosen / own[name])]
-                names += found_here
-                labels += [label] * len(found_here)
+                inside = os.path.relpath(chosen / own[name], self.folder)
+                found = [f"{inside}{os.sep}{path}" for path in images_below(chosen / own[name])]
+                names += found
+                labels += [label] * len(found)
         if not names:
             raise ConfigError(f"data.root={self.root}: there are no images in the folders of {chosen}")
         if not separate:
             kept = self.held_out.rows_of(self.split, names, labels)
             names, labels = [names[i] for i in kept], [labels[i] for i in kept]
-        base = os.path.relpath(chosen, self.folder)
-        names = [os.path.normpath(os.path.join(base, name)) for name in names]
         return Listing(tuple(classes), names, torch.tensor(labels, dtype=torch.int64))
 
 
@@ -88,4 +87,9 @@ def folders_by_class(folder: Path) -> dict[str, str]:
 
     Systems differ in how they write an accented letter; the name of the class is the same on all of them (NFC).
     """
-    return dict(sorted((unicodedata.normalize("NFC", name), name) for name in folders_in(folder)))
+    found: dict[str, str] = {}
+    for name in folders_in(folder):
+        other = found.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise ConfigError(f"data.root: {folder} has two folders of the name {name!r}, written in different ways")
+    return dict(sorted(found.items()))

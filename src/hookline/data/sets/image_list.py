@@ -87,7 +87,7 @@ class ImageList(FileSource):
         classes, targets = number_labels(
             [row.label for row in rows[self.split]], [row.label for row in rows["train"]], names
         )
-        paths = [os.path.normpath(row.path) for row in rows[self.split]]
+        paths = [row.path for row in rows[self.split]]
         self._check_files(paths)
         return Listing(classes, paths, targets)
 
@@ -113,16 +113,17 @@ class ImageList(FileSource):
         return {split: [rows[i] for i in self.held_out.rows_of(split, paths, labels)] for split in SPLITS}
 
     def _check_apart(self, rows: dict[str, list[Row]]) -> None:
-        files = [
-            {os.path.normpath(os.path.join(self._folder_of(split), row.path)) for row in rows[split]}
-            for split in SPLITS
-        ]
+        files = []
+        for split in SPLITS:
+            folder = str(self._folder_of(split))
+            files.append({os.path.normpath(os.path.join(folder, row.path)) for row in rows[split]})
         if both := sorted(files[0] & files[1]):
             what = f"{len(both)} images are listed for training and for validation"
             raise ConfigError(f"data.train={self.train}: {what}: {some(both, 3)}")
 
     def _check_files(self, paths: Sequence[str]) -> None:
-        missing = [path for path in paths if not os.path.isfile(os.path.join(self.folder, path))]
+        folder = str(self.folder)
+        missing = [path for path in paths if not os.path.isfile(os.path.join(folder, path))]
         if missing:
             key = f"data.root={self.root}" if self.root else "data.root"
             raise ConfigError(
@@ -155,7 +156,7 @@ def read_rows(file: str | None, key: str) -> list[Row]:
         if len(words) < 2 or len(words) != len(rows[0]) or not all(words[:2]):
             raise ConfigError(f"{key}={file}: row {number} is no path with a label: {lines[number - 1][:80]!r}")
         # A list that was made on Windows has its separators.
-        found.append(Row(words[0].replace("\\", "/"), words[1], words[2] if len(words) > 2 else None))
+        found.append(Row(os.path.normpath(words[0].replace("\\", "/")), words[1], words[2] if len(words) > 2 else None))
     return found
 
 
