@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 
 import torch
@@ -55,8 +56,15 @@ class Source(ABC):
         """Return the image of a sample: uint8 `[C, H, W]`."""
 
     def name_of(self, index: int) -> str:
-        """Return what a message calls a sample, such as its file."""
+        """Return what a message calls a sample: its file, where it has one."""
         return f"sample {index}"
+
+    def files(self) -> Iterator[str]:
+        """Yield the files that the images come from: when one of them changes, what was made of them is out of date.
+
+        By default these are the samples' names, of which those that are no files are passed over.
+        """
+        return map(self.name_of, range(len(self)))
 
     @property
     def class_counts(self) -> Tensor:

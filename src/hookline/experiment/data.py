@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from hookline.config.checks import check_choice
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import build, parameter_error, to_plain, told_at
 
@@ -18,16 +20,42 @@ if TYPE_CHECKING:
     from hookline.data.transforms import Transform
 
 # Keys of the `data` group that say how batches are made of a source; the others are the source's own.
-LOADING = frozenset({"batch_size", "val_batch_size", "drop_last", "train_transforms", "transforms"})
+LOADING = frozenset(
+    {"batch_size", "val_batch_size", "drop_last", "train_transforms", "transforms", "cache", "cache_dir", "cache_size"}
+)
 
 
 def build_source(cfg: DictConfig, split: str) -> Source:
     """Return the split of the data set that the `data` group describes; nothing is read yet."""
     from hookline.data import Source
 
-    node = {key: value for key, value in to_plain(cfg.data, "data").items() if key not in LOADING}
+    node = source_node(cfg)
     source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
     return source
+
+
+def source_node(cfg: DictConfig) -> dict[str, Any]:
+    """Return the part of the `data` group that is the source's own."""
+    return {key: value for key, value in to_plain(cfg.data, "data").items() if key not in LOADING}
+
+
+def with_cache(cfg: DictConfig, source: Source) -> Source:
+    """Return the source behind the cache that `data.cache` asks for; as it is for none, and where it lies in memory."""
+    from hookline.data import InMemorySource
+    from hookline.data.cache import KINDS, CachedSource, default_folder
+
+    cache = cfg.data.get("cache") or "none"
+    with told_at("data"):
+        check_choice("cache", cache, ("none", *KINDS))
+        if cache == "none" or isinstance(source, InMemorySource):
+            return source
+        return CachedSource(
+            source,
+            cache=cache,
+            cache_dir=cfg.data.get("cache_dir") or default_folder(),
+            cache_size=cfg.data.get("cache_size", 256),
+            settings=json.dumps(source_node(cfg), sort_keys=True, default=str),
+        )
 
 
 def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, Transform]]:
@@ -58,6 +86,7 @@ def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mi
     from hookline.data import InMemoryLoader
 
     training, common = build_transforms(cfg)
+    source = with_cache(cfg, source)
     with told_at("data"):
         return InMemoryLoader(
             source,
@@ -76,6 +105,7 @@ def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: 
     from hookline.data import InMemoryLoader
 
     _, common = build_transforms(cfg)
+    source, training = with_cache(cfg, source), with_cache(cfg, training)
     batch_size = cfg.data.get("val_batch_size", cfg.data.batch_size)
     try:
         return InMemoryLoader(
