@@ -169,7 +169,8 @@ def _no_such_key(key: str, parent: Any) -> str:
     if parent._get_parent() is None:
         # Hydra's own key is of no use in a list of what a run has; a group that is left out by default is.
         groups = group_names(local.config_folders(sys.argv[1:]))
-        known = [name for name in known if name != "hydra"] + [name for name in groups if name not in known]
+        absent = [name for name in groups if name not in known] if set(groups) & set(known) else []
+        known = [name for name in known if name != "hydra"] + absent
         plain = OmegaConf.to_container(parent)
         assert isinstance(plain, dict)
         elsewhere = did_you_mean_key(word, _keys_below({name: plain[name] for name in plain if name != "hydra"}))

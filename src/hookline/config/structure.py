@@ -26,7 +26,7 @@ def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -
         overrides: what the command line changed in it.
     """
     groups, keys = _root(root)
-    if not groups:  # a root of the user's own, from elsewhere
+    if not groups and not keys:  # a root of the user's own, from elsewhere
         return
     # What another value is made of is read.
     read = set(re.findall(r"\$\{(\w+)", OmegaConf.to_yaml(cfg)))

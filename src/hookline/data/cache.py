@@ -94,7 +94,6 @@ class CachedSource(Source):
         self.cache_size = cache_size
         self.settings = settings
         self.threads = threads
-        self.classes = source.classes
         self.channels = source.channels
         self.image_size = source.image_size and _fitted(*source.image_size, cache_size)
         self._lock = threading.Lock()
@@ -102,6 +101,11 @@ class CachedSource(Source):
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names of the classes."""
+        return self.source.classes
 
     @property
     def targets(self) -> Tensor:

@@ -1,0 +1,118 @@
+"""What a folder of classes or a list of images has, for tools that only need paths and labels."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hookline.analysis.data_split import PARTS
+from hookline.config.errors import ConfigError, reason_of
+
+# What the columns of a table may be called.
+PATHS, LABELS = ("path", "file", "filename", "image"), ("label", "class", "target")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image file with its label.
+
+    Attributes:
+        path: where it is.
+        label: its class.
+        name: what it is called in the folder of its class.
+        group: what it stays together with; None where nothing does.
+    """
+
+    path: Path
+    label: str
+    name: str
+    group: str | None
+
+
+def entries_of(source: Path, pattern: str | None, column: str | None) -> Iterator[Entry]:
+    """Yield what a folder of classes or a list has."""
+    if source.is_dir():
+        if column is not None:
+            raise ConfigError(f"group_column={column}: needs a CSV file, and source={source} is a folder")
+        found = in_folder(source)
+    elif source.is_file():
+        found = in_list(source, column)
+    else:
+        raise ConfigError(f"source={source}: there is no such folder or file")
+    for entry in found:
+        yield entry if pattern is None else replace(entry, group=group_of(entry, pattern))
+
+
+def group_of(entry: Entry, pattern: str) -> str:
+    """Return what the pattern finds in an entry's path."""
+    match = re.search(pattern, str(entry.path))
+    if match is None:
+        raise ConfigError(f"group_pattern={pattern}: is not in the path {entry.path}")
+    return match[1] if match.re.groups else match[0]
+
+
+def in_folder(root: Path) -> Iterator[Entry]:
+    """Yield the images below the folder of each class."""
+    from PIL import Image
+
+    suffixes = Image.registered_extensions()
+    classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if classes and all(path.name in PARTS for path in classes):
+        raise ConfigError(f"source={root}: is split already: it has {', '.join(path.name for path in classes)}")
+    for folder in classes:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix.lower() in suffixes and path.is_file():
+                yield Entry(path, folder.name, str(path.relative_to(folder)), None)
+
+
+def in_list(file: Path, column: str | None) -> Iterator[Entry]:
+    """Yield the images of a list; paths are relative to its folder."""
+    given: Counter[tuple[str, str]] = Counter()
+    missing = []
+    for path, label, group in rows_of(file, column):
+        place = file.parent / path
+        if Path(label).name != label or label in (".", ".."):
+            raise ConfigError(f"source={file}: the label {label!r} cannot be the name of a folder")
+        if not place.is_file():
+            missing.append(path)
+            continue
+        given[label, place.name] += 1
+        number = given[label, place.name]
+        yield Entry(place, label, place.name if number == 1 else f"{place.stem}-{number}{place.suffix}", group)
+    if missing:
+        raise ConfigError(
+            f"source={file}: {len(missing):,} of its images are not there: {', '.join(missing[:3])};"
+            f" paths are relative to {file.parent}"
+        )
+
+
+def rows_of(file: Path, column: str | None) -> Iterator[tuple[str, str, str | None]]:
+    """Yield path, label and, with a column for it, the group of each line."""
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"source={file}: is no text: {reason_of(error)}") from error
+    tabular = file.suffix.lower() in (".csv", ".tsv")
+    rows = list(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)) if tabular and lines else [])
+    heading = [word.strip().lower() for word in rows[0]] if rows else []
+    places = [next((heading.index(word) for word in words if word in heading), None) for words in (PATHS, LABELS)]
+    if column is not None and (None in places or column.lower() not in heading):
+        known = ", ".join(heading) if None not in places else "no heading with path and label"
+        raise ConfigError(f"group_column={column}: is no column of {file}, which has {known}")
+    if not tabular:
+        rows = [line.rsplit(maxsplit=1) for line in lines]
+    elif None in places:
+        places = [0, 1]
+    else:
+        del rows[0]
+    path, label = places if tabular else (0, 1)
+    assert path is not None
+    assert label is not None
+    for row in rows:
+        if len(row) <= max(path, label):
+            raise ConfigError(f"source={file}: the line {' '.join(row)!r} is no path with a label")
+        yield row[path].strip(), row[label].strip(), row[heading.index(column.lower())] if column else None
