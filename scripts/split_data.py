@@ -1,14 +1,14 @@
-"""Split a folder of classes or a list of images into training, validation and test.
+"""Split a folder of classes or a list of images into train, val and test.
 
-    python scripts/split_data.py source=PATH output_dir=NEW_FOLDER [KEY=VALUE ...]
+    python scripts/split_data.py source=PATH output_dir=NEW [KEY=VALUE ...]
 
 Every class is spread over the parts by their shares. Files are neither copied
 nor moved unless `mode` says so, and nothing is overwritten.
 
 Examples:
-    python scripts/split_data.py source=flowers output_dir=flowers_lists
-    python scripts/split_data.py source=flowers output_dir=flowers_split val=0.1 test=0.1 mode=link
-    python scripts/split_data.py source=scans.csv output_dir=scans_lists group_column=patient
+    python scripts/split_data.py source=flowers output_dir=lists
+    python scripts/split_data.py source=flowers output_dir=links mode=link
+    python scripts/split_data.py source=a.csv output_dir=b group_column=c
 """
 
 from hookline.commands.app import run_app

@@ -11,9 +11,11 @@ import yaml
 from tests.conftest import CONF, ROOT
 
 COMMANDS = {
+    "check_data": "scripts/check_data.py",
     "train": "src/train.py",
     "find_lr": "scripts/find_lr.py",
     "plot_lr": "scripts/plot_lr.py",
+    "show_data": "scripts/show_data.py",
     "show_param_groups": "scripts/show_param_groups.py",
 }
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("parts", "hydra"))
@@ -58,6 +60,15 @@ def test_its_three_examples_can_be_composed(helps, name, config):
         # A sweep's lists are taken at their first values.
         overrides = [w if "[" in w else w.partition(",")[0] for w in (w.strip("'") for w in words if w != "-m")]
         assert set(config(*overrides, name=name)) >= {"data", "model"}
+
+
+def test_a_command_without_groups_shows_its_keys():
+    shown = run("scripts/split_data.py", "--help").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    keys = yaml.safe_load((CONF / "split_data.yaml").read_text())
+    for key in keys.keys() - {"defaults", "hydra"}:
+        assert f"\n  {key}=" in shown
+    assert "optimizer" not in shown
 
 
 def test_it_says_what_an_option_is_and_which_is_the_default(helps):

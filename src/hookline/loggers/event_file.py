@@ -82,6 +82,13 @@ class EventFile:
         if now >= self._next_flush:
             self.flush()
 
+    def write_picture(self, tag: str, png: bytes, step: int) -> None:
+        """Add a PNG at once."""
+        width, height = struct.unpack(">II", png[16:24])  # of the file's first chunk
+        picture = Summary.Image(encoded_image_string=png, height=height, width=width, colorspace=4)
+        value = Summary.Value(tag=tag, image=picture)
+        self._events.put(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
+
     def flush(self) -> None:
         """Hand everything to the operating system."""
         self._next_flush = time.time() + self._flush_seconds
