@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.sets import write_data_of
+from tests.photos import write_photos
 from tests.test_layers import LAYERS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -155,6 +156,8 @@ def test_command(command, files, python, idx_folder, monkeypatch):
         Path(path).write_text(content)
     words = shortened(shlex.split(command))
     write_data_of(words, monkeypatch)
+    if "source=flowers" in command:
+        write_photos(Path("flowers"), {"daisy": 10, "tulip": 10}, 6, 8)
     if "fashion_mnist" in command:
         words.append(f"data.root={idx_folder()}")
     elif command.endswith(("benchmarks/training.py", "benchmarks/data.py")):

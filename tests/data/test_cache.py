@@ -6,12 +6,16 @@ import logging
 import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import ROOT
 from tests.photos import Photos, picture, write_photos
 
 from hookline.config.errors import ConfigError, ParameterError
@@ -137,6 +141,38 @@ def test_what_a_killed_run_left_is_removed(photos, cached, tmp_path):
     (half / "images.bin").write_bytes(b"half of it")
     source.check()
     assert whole_ones(tmp_path) == [source.folder]
+
+
+KILLED = """
+import os, signal, sys
+from tests.conftest import ROOT
+from tests.photos import Photos
+from hookline.data.cache import CachedSource
+
+class Deadly(Photos):
+    def read(self, index):
+        if len(self.reads) > 12:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(index)
+
+Deadly.__name__ = Deadly.__qualname__ = "Photos"
+Deadly.__module__ = "tests.photos"
+source = Deadly(split="train", root=sys.argv[1])
+CachedSource(source, cache_dir=sys.argv[2], cache_size=32, threads=1).check()
+"""
+
+
+def test_a_run_that_is_killed_stands_in_nobodys_way(photos, cached, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "photos"), str(tmp_path / "caches")]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (half,) = whole_ones(tmp_path)
+    source = cached(photos)
+    assert half.name.startswith(f".{source.folder.name}.")
+    source.check()
+    assert whole_ones(tmp_path) == [source.folder]
+    assert torch.equal(source.read(5), shrunk(photos.read(5), 32))
 
 
 def test_a_failure_on_the_way_leaves_nothing(photos, cached, tmp_path, monkeypatch):
