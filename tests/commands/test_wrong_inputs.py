@@ -78,6 +78,8 @@ TABLE = {
         data=cifar10 data.root=/no/where  ->  data.root=/no/where: cifar10 is not there
         data=cifar10 data.download=1  ->  data.download=1
         +data.seed=3  ->  data.seed=3
+        +data.cache=png  ->  data.cache=png
+        +data.cache=true  ->  data.cache=true
         mix=both +mix.num_classes=3  ->  mix.num_classes=3
         +mix.mixup=0.3  ->  mix.mixup=0.3
     """,

@@ -38,6 +38,11 @@ class Row:
         return max((caption.count("\n") + 1 for caption in self.captions), default=0)
 
     @property
+    def side(self) -> float:
+        """The height that the images need, in inches: less than their width where all are landscapes."""
+        return SIDE * min(1.0, max(image.shape[0] / image.shape[1] for image in self.images))
+
+    @property
     def told_name(self) -> str:
         """The name, and width and height of the images where all have the same."""
         sizes = {image.shape[:2] for image in self.images}
@@ -62,7 +67,7 @@ def draw_contact_sheet(path: Path, rows: Sequence[Row], title: str = "", dpi: in
     columns = max(len(row.images) for row in rows)
     width = NAME + columns * (SIDE + GAP) + GAP
     told = textwrap.wrap(title, max(20, int(width * 15)))
-    heights = [row.lines * LINE + (1.5 * GAP if row.captions else 0) + SIDE + GAP for row in rows]
+    heights = [row.lines * LINE + (1.5 * GAP if row.captions else 0) + row.side + GAP for row in rows]
     height = GAP + len(told) * TITLE_LINE + sum(heights) + GAP
     with matplotlib.rc_context({**STYLE, "font.size": 8}):
         figure = Figure(figsize=(width, height))
@@ -73,21 +78,21 @@ def draw_contact_sheet(path: Path, rows: Sequence[Row], title: str = "", dpi: in
         for row, row_height in zip(rows, heights, strict=True):
             bottom = top - row_height
             name, _, size = row.told_name.partition("\n")
-            figure.text((NAME - 2 * GAP) / width, (bottom + SIDE / 2) / height, name, ha="right", va="bottom")
+            figure.text((NAME - 2 * GAP) / width, (bottom + row.side / 2) / height, name, ha="right", va="bottom")
             figure.text(
-                *((NAME - 2 * GAP) / width, (bottom + SIDE / 2 - 0.03) / height, size),
+                *((NAME - 2 * GAP) / width, (bottom + row.side / 2 - 0.03) / height, size),
                 ha="right", va="top", fontsize=7, color="#777777",
             )  # fmt: skip
             for column, image in enumerate(row.images):
                 left = NAME + column * (SIDE + GAP)
-                ax = figure.add_axes((left / width, bottom / height, SIDE / width, SIDE / height))
+                ax = figure.add_axes((left / width, bottom / height, SIDE / width, row.side / height))
                 ax.imshow(image, cmap="gray", vmin=0, vmax=1)
                 ax.set_xticks([])
                 ax.set_yticks([])
                 ax.spines[:].set_color("#bbbbbb")
                 if row.captions:
                     figure.text(
-                        *((left + SIDE / 2) / width, (bottom + SIDE + 0.05) / height, row.captions[column]),
+                        *((left + SIDE / 2) / width, (bottom + row.side + 0.05) / height, row.captions[column]),
                         ha="center", va="baseline", linespacing=1.05,
                     )  # fmt: skip
             top = bottom
