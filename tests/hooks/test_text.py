@@ -45,7 +45,7 @@ def screen(monkeypatch):
     logger.setLevel(level)
 
 
-ALL = ["lr ", "train/loss ", "val/loss ", "val/top1 ", "val/top5 ", " images/s", " s"]
+ALL = ["lr ", "train/loss ", "val/loss ", "val/top1 ", "val/top5 ", " images/s", " s", "waiting for data "]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 120])

@@ -8,6 +8,7 @@ from hookline.data.in_memory import InMemoryLoader
 from hookline.data.listed import ListedSource, Listing
 from hookline.data.loader import Loader
 from hookline.data.sets.arrays import Arrays
+from hookline.data.sample_loader import SampleLoader
 from hookline.data.sets.digits import Digits
 from hookline.data.sets.fashion_mnist import FashionMNIST
 from hookline.data.sets.hugging_face import HuggingFace
@@ -40,6 +41,7 @@ __all__ = [
     "RandomCrop",
     "RandomHorizontalFlip",
     "Resize",
+    "SampleLoader",
     "Source",
     "Tar",
     "decode",

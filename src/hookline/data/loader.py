@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from hookline.config.checks import check_bool, check_number
+from hookline.config.errors import ParameterError
 from hookline.data.batch import Batch
+from hookline.data.mix import Mix
 from hookline.data.randomness import seed_of
+from hookline.data.sampler import Order, Sampler
 from hookline.data.source import Source
+from hookline.data.transforms import Transform
 
 
 class Loader(Protocol):
@@ -43,14 +50,114 @@ class Loader(Protocol):
         ...
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
-    """Return the order in which an epoch visits `count` samples: a random permutation, int64 `[count]`."""
-    # Drawn on the CPU, so that it is the same on every device.
-    generator = torch.Generator().manual_seed(seed_of(seed, "order", epoch))
-    return torch.randperm(count, generator=generator)
+class SourceLoader(ABC):
+    """A loader over a source: a subclass reads the samples, everything that is done with a whole batch is here.
+
+    Args:
+        source: what to load.
+        batch_size: samples in a batch of all processes together; the last one of an epoch may be smaller.
+        transforms: batched transforms by name, applied in the order given.
+        mix: mixes the samples of a batch with one another, after the transforms.
+        shuffle: visit the samples in a new random order each epoch.
+        sampler: which samples an epoch visits, in the place of `shuffle`.
+        drop_last: leave out a last batch that is smaller than the others.
+        seed: of shuffling, augmentation and mixing.
+        device: where the batches lie.
+        rank: the number of this process, whose share of each batch is every `processes`-th sample.
+        processes: how many share the batches.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int,
+        transforms: Mapping[str, Transform] | None = None,
+        mix: Mix | None = None,
+        shuffle: bool = False,
+        sampler: Sampler | None = None,
+        drop_last: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        check_number("batch_size", batch_size, gt=0, integer=True)
+        check_bool("drop_last", drop_last)
+        source.check()
+        self.source = source
+        self.sampler = Sampler(source.targets, shuffle=shuffle) if sampler is None else sampler
+        if drop_last and batch_size > len(self.sampler):
+            expected = f"at most {len(self.sampler)}, the images, with drop_last=true"
+            raise ParameterError("batch_size", batch_size, expected)
+        self.batch_size = batch_size
+        self.transforms = dict(transforms or {})
+        self.mix = mix
+        self.drop_last = drop_last
+        self.seed = seed
+        self.device = torch.device(device)
+        self.rank = rank
+        self.processes = processes
+
+    def __len__(self) -> int:
+        count = len(self.sampler)
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield this process's share of the epoch's batches from number `start` on."""
+        order = self.sampler.order(self.seed, epoch)
+        draws = {
+            name: epoch_draws(order, len(self.source), t.draws, self.seed, epoch, name).to(self.device)
+            for name, t in self.transforms.items()
+            if t.draws
+        }
+        nothing = torch.empty(0, 0, device=self.device)
+        with closing(self._read(order, epoch, start)) as read:
+            for number, batch in enumerate(read, start):
+                for name, transform in self.transforms.items():
+                    uniform = self._part(draws[name], number) if transform.draws else nothing
+                    batch.images = transform(batch.images, uniform)
+                yield batch if self.mix is None else self.mix(batch, seed=self.seed, epoch=epoch, number=number)
+
+    @abstractmethod
+    def _read(self, order: Order, epoch: int, start: int) -> Generator[Batch]:
+        """Yield the batches from number `start` on, on the device, with uint8 images that nobody else holds."""
+
+    def _part(self, whole: Tensor, number: int) -> Tensor:
+        """Return this process's share of batch `number` from what there is for each sample of an epoch."""
+        part = whole[number * self.batch_size : (number + 1) * self.batch_size]
+        return part[self.rank :: self.processes] if self.processes > 1 else part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the order and the content of the batches depend on; the position is the run's clock."""
+        return {
+            "source": self.source.fingerprint(),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "sampler": self.sampler.fingerprint(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise `ValueError` where `state` is of batches that are not these."""
+        own = self.state_dict()
+        for name, value in own.items():
+            if state.get(name) != value:
+                raise ValueError(f"{name} was {state.get(name)} and is {value} here")
 
 
-def epoch_draws(count: int, draws: int, seed: int, epoch: int, name: str) -> Tensor:
-    """Return the uniform numbers in [0, 1) that transform `name` takes in an epoch: `[count, draws]`, row by sample."""
+def epoch_draws(order: Order, count: int, draws: int, seed: int, epoch: int, name: str) -> Tensor:
+    """Return the uniform numbers in [0, 1) that transform `name` takes in an epoch: `[n, draws]`, row by place.
+
+    Args:
+        order: the samples of the epoch.
+        count: the samples of the source.
+        draws: numbers that the transform takes for each.
+        seed: the run's.
+        epoch: counted from 0.
+        name: the transform's name in the config.
+    """
     generator = torch.Generator().manual_seed(seed_of(seed, "draws", epoch, name))
-    return torch.rand(count, draws, generator=generator)
+    found = torch.rand(count, draws, generator=generator).index_select(0, order.samples)
+    again = order.repeats > 0
+    found[again] = torch.rand(int(again.sum()), draws, generator=generator)
+    return found

@@ -53,7 +53,11 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, index: int) -> Tensor:
-        """Return the image of a sample: uint8 `[C, H, W]`."""
+        """Return the image of a sample: uint8 `[C, H, W]`; several threads may read at once."""
+
+    def name_of(self, index: int) -> str:
+        """Return what a message calls a sample, such as its file."""
+        return f"sample {index}"
 
     def name_of(self, index: int) -> str:
         """Return what a message calls a sample: its file, where it has one."""

@@ -14,15 +14,39 @@ from hookline.config.instantiate import build, parameter_error, to_plain, told_a
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
-    from hookline.data import InMemoryLoader, Source
+    from hookline.data import Source
+    from hookline.data.loader import SourceLoader
     from hookline.data.mix import Mix
+    from hookline.data.sampler import Sampler
     from hookline.data.transforms import Transform
 
 # Keys of the `data` group that say how batches are made of a source; the others are the source's own.
 LOADING = frozenset(
-    {"batch_size", "val_batch_size", "drop_last", "train_transforms", "transforms", "cache", "cache_dir", "cache_size"}
+    {
+        "batch_size",
+        "val_batch_size",
+        "drop_last",
+        "train_transforms",
+        "transforms",
+        "workers",
+        "worker_type",
+        "on_error",
+        "in_memory",
+        "subset",
+        "subset_seed",
+        "sampler",
+        "samples_per_epoch",
+        "repeats",
+        "cache",
+        "cache_dir",
+        "cache_size",
+    }
 )
+
+# How many images of a data set on disk its mean and standard deviation are taken from.
+MEASURED = 500
 
 
 def build_source(cfg: DictConfig, split: str) -> Source:
@@ -81,49 +105,109 @@ def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, T
     return training, common
 
 
-def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mix: Mix | None = None) -> InMemoryLoader:
+def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mix: Mix | None = None) -> SourceLoader:
     """Return the loader of the training split."""
-    from hookline.data import InMemoryLoader
-
     training, common = build_transforms(cfg)
     source = with_cache(cfg, source)
     with told_at("data"):
-        return InMemoryLoader(
+        return _build_loader(
+            cfg,
             source,
             batch_size=cfg.data.batch_size,
             transforms=training | with_normalization(common, source),
             mix=mix,
-            shuffle=True,
+            sampler=build_sampler(cfg, source),
             drop_last=cfg.data.get("drop_last", False),
             seed=cfg.seed,
             device=device,
         )
 
 
-def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: torch.device) -> InMemoryLoader:
+def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: torch.device) -> SourceLoader:
     """Return the loader of the validation split, whose images are normalised as the training split's."""
-    from hookline.data import InMemoryLoader
-
     _, common = build_transforms(cfg)
     source, training = with_cache(cfg, source), with_cache(cfg, training)
-    batch_size = cfg.data.get("val_batch_size", cfg.data.batch_size)
+    size = cfg.data.get("val_batch_size", cfg.data.batch_size)
+    transforms = with_normalization(common, training)
     try:
-        return InMemoryLoader(
-            source, batch_size=batch_size, transforms=with_normalization(common, training), device=device
+        with told_at("data"):
+            return _build_loader(cfg, source, split="val", batch_size=size, transforms=transforms, device=device)
+    except ConfigError as error:
+        cause = error.__cause__
+        if isinstance(cause, ParameterError) and cause.name == "batch_size":
+            raise parameter_error("data", ParameterError("val_batch_size", cause.value, cause.expected)) from error
+        raise
+
+
+def _build_loader(
+    cfg: DictConfig, source: Source, *, split: str = "train", device: torch.device, **options: Any
+) -> SourceLoader:
+    """Return a loader of the kind that suits the source: from memory if it is there and needs no work per sample."""
+    from hookline.config.checks import check_bool
+    from hookline.data import InMemoryLoader, InMemorySource, SampleLoader
+    from hookline.data.sample_loader import resolve_workers
+    from hookline.engine.cores import available_cores
+    from hookline.experiment.augment import build_augment
+
+    sample_transforms, data = build_augment(cfg, split), cfg.data
+    in_memory = data.get("in_memory")
+    if in_memory is None:
+        in_memory = isinstance(source, InMemorySource)
+    check_bool("in_memory", in_memory)
+    if in_memory and not sample_transforms:
+        return InMemoryLoader(source, device=device, **options)
+    workers = resolve_workers(data.get("workers", "auto"), cores=available_cores(), device=device)
+    given = {key: data[key] for key in ("worker_type", "on_error") if key in data}
+    return SampleLoader(source, sample_transforms=sample_transforms, workers=workers, device=device, **given, **options)
+
+
+def build_sampler(cfg: DictConfig, source: Source) -> Sampler:
+    """Return what says which training samples an epoch visits."""
+    from hookline.config.checks import check_number
+    from hookline.data.sampler import Sampler, stratified
+    from hookline.data.weights import sample_weights
+
+    data = to_plain(cfg.data, "data")
+    subset, subset_seed, wanted = data.get("subset"), data.get("subset_seed", 0), data.get("sampler")
+    source.check()
+    with told_at("data"):
+        check_number("subset_seed", subset_seed, ge=0, integer=True)
+        return Sampler(
+            source.targets,
+            shuffle=True,
+            pool=None if subset is None else stratified(source.targets, subset, subset_seed),
+            weights=None if wanted is None else sample_weights(wanted, source),
+            repeats=data.get("repeats", 1),
+            samples_per_epoch=data.get("samples_per_epoch"),
         )
-    except ParameterError as error:
-        raise parameter_error("data", ParameterError(f"val_{error.name}", error.value, error.expected)) from error
 
 
 def with_normalization(transforms: Mapping[str, Transform], training: Source) -> dict[str, Transform]:
     """Return the transforms; with a `Normalize` by the training images' mean and deviation if they have none."""
     from hookline.data import Normalize
-    from hookline.data.in_memory import tensors_of
     from hookline.data.transforms.batched import mean_and_std
 
     if any(isinstance(transform, Normalize) for transform in transforms.values()):
         return dict(transforms)
-    return {**transforms, "normalize": Normalize(*mean_and_std(tensors_of(training)[0]))}
+    return {**transforms, "normalize": Normalize(*mean_and_std(measured_pixels(training)))}
+
+
+def measured_pixels(source: Source) -> Tensor:
+    """Return how often each value occurs in the images: of all in memory, of some on disk; int64 `[C, 256]`."""
+    import torch
+
+    from hookline.data import InMemorySource
+    from hookline.data.sample_reader import SampleReader
+    from hookline.data.sampler import Sampler
+    from hookline.data.transforms.batched import pixel_counts
+
+    source.check()
+    if isinstance(source, InMemorySource):
+        return pixel_counts(source.images)
+    # Whether a broken file ends the run is for the loader to say.
+    reader = SampleReader(source, {}, sampler=Sampler(source.targets), on_error="skip")
+    chosen = range(0, len(source), -(-len(source) // MEASURED))
+    return torch.stack([pixel_counts(reader.read(index, 0, 0, {})[0].unsqueeze(0)) for index in chosen]).sum(0)
 
 
 def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
@@ -131,9 +215,17 @@ def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
     import torch
 
     from hookline.data.batch import shape_of
+    from hookline.data.sample_reader import SampleReader
+    from hookline.data.sampler import Sampler
+    from hookline.experiment.augment import build_augment
 
-    size = source.image_size
-    images = torch.zeros(1, source.channels, *size, dtype=torch.uint8) if size else source.read(0).unsqueeze(0)
+    size, sample_transforms = source.image_size, build_augment(cfg, "val")
+    if size is not None and not sample_transforms:
+        images = torch.zeros(1, source.channels, *size, dtype=torch.uint8)
+    else:
+        on_error = cfg.data.get("on_error", "raise")
+        reader = SampleReader(source, sample_transforms, sampler=Sampler(source.targets), on_error=on_error)
+        images = reader.read(0, 0, 0, {})[0].unsqueeze(0)
     _, common = build_transforms(cfg)
     for name, transform in common.items():
         try:

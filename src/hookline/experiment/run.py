@@ -75,7 +75,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
     schedules = build_schedules(cfg, clock)
     check_schedules(schedules, base_values(optimizer, schedules), clock)
-    size, left = cfg.data.batch_size, len(training) - (len(train_loader) - 1) * cfg.data.batch_size
+    size, left = cfg.data.batch_size, len(train_loader.sampler) - (len(train_loader) - 1) * cfg.data.batch_size
     last = min(size, left) if clock.max_iters >= len(train_loader) else size
     numbers = try_out(update, train_loader, size, last, metrics, val_batch)
     check_numbers(cfg, hooks, numbers)

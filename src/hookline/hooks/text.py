@@ -27,10 +27,19 @@ EPOCH_LINE = {
     "val_ema/top1": "val_ema/top1 {:.2f}",
     "throughput/images_per_second": "{:,.0f} images/s",
     "time/epoch": "{:.1f} s",
+    "time/data_share": "waiting for data {:.0f} %",
 }
 
 # What a narrow terminal does without, first of all the first; the number that decides which epoch is best stays.
-LEFT_OUT = ("throughput/images_per_second", "val/top5", "lr", "time/epoch", "val/loss", "train/loss")
+LEFT_OUT = (
+    "time/data_share",
+    "throughput/images_per_second",
+    "val/top5",
+    "lr",
+    "time/epoch",
+    "val/loss",
+    "train/loss",
+)
 KEPT = len(LEFT_OUT)
 
 # The terminal shows Ctrl-C as two letters behind the bar: were the line full, they would break it in two.

@@ -18,9 +18,10 @@ class TrainMetricsHook(Hook):
 
     `train/loss` and every other scalar of the update's outputs (`train/grad_norm`, ...) is a mean weighted by batch
     size, to which updates that were skipped add nothing; `train/skipped` is their number. `time/iter` runs from the end
-    of one iteration to the end of the next, `time/data` is how long the loop waited for the batch, both in seconds. On
-    a GPU they are what Python sees, and true over many iterations, when the device's queue is full. `lr` is the
-    learning rate of the group `base` in the epoch's last iteration, or the largest where no group has that name.
+    of one iteration to the end of the next, `time/data` is how long the loop waited for the batch, both in seconds, and
+    `time/data_share` what this is of an epoch's time, in percent. On a GPU they are what Python sees, and true over
+    many iterations, when the device's queue is full. `lr` is the learning rate of the group `base` in the epoch's last
+    iteration, or the largest where no group has that name.
     """
 
     priority = Priority.NORMAL
@@ -69,13 +70,14 @@ class TrainMetricsHook(Hook):
         # Reading the sums waited for the device, so that the time is the epoch's own.
         runner.sums.add("time/iter", perf_counter() - self._last, 0)
         self._last = perf_counter()
-        seconds = window.since("time/iter")[0]
+        seconds, waited = window.since("time/iter")[0], window.since("time/data")[0]
         runner.log(
             {"lr": base_lr(runner.optimizer)}
             | numbers
             | {
                 "time/epoch": seconds,
-                "time/data": window.since("time/data")[0],
+                "time/data": waited,
+                "time/data_share": 100 * waited / seconds,
                 "throughput/images_per_second": window.rate("train/loss", "time/iter"),
             }
         )

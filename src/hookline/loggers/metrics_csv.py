@@ -21,6 +21,7 @@ COLUMNS = (
     "val/top5",
     "time/epoch",
     "time/data",
+    "time/data_share",
     "throughput/images_per_second",
 )
 
