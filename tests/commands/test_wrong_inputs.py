@@ -80,6 +80,24 @@ TABLE = {
         +data.seed=3  ->  data.seed=3
         +data.cache=png  ->  data.cache=png
         +data.cache=true  ->  data.cache=true
+        data.in_memory=maybe  ->  data.in_memory=maybe
+        data.in_memory=false data.workers=-1  ->  data.workers=-1
+        data.in_memory=false data.workers=many  ->  data.workers=many
+        data.workers=x  ->  data.workers=x
+        data.in_memory=false data.worker_type=fork  ->  data.worker_type=fork
+        data.in_memory=false data.on_error=ignore  ->  data.on_error=ignore
+        data.on_error=ignore  ->  data.on_error=ignore
+        data.worker_type=fork  ->  data.worker_type=fork
+        data.subset=0  ->  data.subset=0
+        data.subset=all  ->  data.subset=all
+        data.subset_seed=-1  ->  data.subset_seed=-1
+        data.repeats=0  ->  data.repeats=0
+        data.samples_per_epoch=0  ->  data.samples_per_epoch=0
+        data.sampler=nope  ->  data.sampler=nope
+        'data.sampler=[1,2]'  ->  data.sampler=[1, 2]
+        'data.sampler={cat:2}'  ->  data.sampler={'cat': 2}
+        'data.sampler=[0,0,0,0,0,0,0,0,0,0]'  ->  data.sampler
+        data.drop_last=true data.subset=0.01  ->  data.batch_size=64
         mix=both +mix.num_classes=3  ->  mix.num_classes=3
         +mix.mixup=0.3  ->  mix.mixup=0.3
     """,

@@ -282,7 +282,7 @@ def test_skipping_replaces_broken_files_and_keeps_the_length(folder, workers, ki
     assert sorted(found.broken) == broken
     files = [f"{index:03d}.png" for index in broken]
     assert [sum(name in text for text in warned[:-1]) for name in files] == [1, 1, 1]
-    assert warned[-1].startswith("epoch 1: 3 broken samples were replaced")
+    assert warned[-1].startswith("epoch 1: 3 of 45 samples had to be replaced")
     assert all(name in warned[-1] for name in files)
     assert [text.split(":")[0] for text in warned_again] == ["epoch 2"], "each file is told once"
     assert len(second) == len(first)

@@ -99,12 +99,9 @@ class SampleLoader(SourceLoader):
                 replaced += int((used != samples).sum())
                 for part in filled:
                     self._tell(part.broken)
+                if replaced and not pending:
+                    self._sum_up(epoch, replaced)
                 yield self._batch(images, samples, used)
-        if replaced:
-            names = [self.source.name_of(index) for index in sorted(self.broken)]
-            shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-            when = f"epoch {epoch + 1}" if self.sampler.shuffle else "validation"
-            log.warning("%s: %d broken samples were replaced (data.on_error=skip): %s", when, replaced, shown)
 
     def _workers(self, epoch: int, ahead: int) -> AbstractContextManager[work.Begin]:
         assert self._shape is not None
@@ -153,6 +150,14 @@ class SampleLoader(SourceLoader):
                 self.broken[index] = text
                 log.warning("data.on_error=skip: %s", text)
 
+    def _sum_up(self, epoch: int, replaced: int) -> None:
+        """Say how many samples of an epoch were replaced, and which files are broken."""
+        names = [self.source.name_of(index) for index in sorted(self.broken)]
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        when = f"epoch {epoch + 1}" if self.sampler.shuffle else "validation"
+        message = "%s: %d of %d samples had to be replaced (data.on_error=skip); broken: %s"
+        log.warning(message, when, replaced, len(self.sampler), shown)
+
 
 def resolve_workers(wanted: int | str, *, cores: int, device: torch.device) -> int:
     """Return the number of workers for `auto` or a number.
@@ -168,4 +173,5 @@ def resolve_workers(wanted: int | str, *, cores: int, device: torch.device) -> i
         return max(1, min(MOST_WORKERS, cores // 2 if device.type == "cpu" else cores - 1))
     if isinstance(wanted, str):
         raise ParameterError("workers", wanted, "auto or an integer >= 0")
+    check_number("workers", wanted, ge=0, le=1024, integer=True)
     return wanted

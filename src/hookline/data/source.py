@@ -56,10 +56,6 @@ class Source(ABC):
         """Return the image of a sample: uint8 `[C, H, W]`; several threads may read at once."""
 
     def name_of(self, index: int) -> str:
-        """Return what a message calls a sample, such as its file."""
-        return f"sample {index}"
-
-    def name_of(self, index: int) -> str:
         """Return what a message calls a sample: its file, where it has one."""
         return f"sample {index}"
 

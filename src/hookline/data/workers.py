@@ -75,9 +75,10 @@ def processes(
         raise ConfigError(
             f"data.worker_type=process: the data set or a transform cannot be sent to a process: {told_of(error)}"
         ) from error
-    # Forking this process would copy the locks that its threads hold; a server without threads forks the workers.
+    # Forking this process would copy the locks that its threads hold; a server without threads forks the workers, and
+    # imports beforehand what each of them needs.
     context = get_context("forkserver")
-    context.set_forkserver_preload(["hookline.data.workers"])
+    context.set_forkserver_preload(["__main__", "torch", "torchvision.transforms.v2", "hookline.data.workers"])
     blocks = [context.RawArray("B", batch_size * prod(shape)) for _ in range(batches)]
     # For each worker its process id and the sample that it is at.
     places = context.RawArray("q", 2 * workers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from hookline.config.checks import check_choice
+from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import build, parameter_error, to_plain, told_at
 
@@ -143,9 +143,9 @@ def _build_loader(
     cfg: DictConfig, source: Source, *, split: str = "train", device: torch.device, **options: Any
 ) -> SourceLoader:
     """Return a loader of the kind that suits the source: from memory if it is there and needs no work per sample."""
-    from hookline.config.checks import check_bool
     from hookline.data import InMemoryLoader, InMemorySource, SampleLoader
-    from hookline.data.sample_loader import resolve_workers
+    from hookline.data.sample_loader import WORKER_TYPES, resolve_workers
+    from hookline.data.sample_reader import ON_ERROR
     from hookline.engine.cores import available_cores
     from hookline.experiment.augment import build_augment
 
@@ -154,16 +154,18 @@ def _build_loader(
     if in_memory is None:
         in_memory = isinstance(source, InMemorySource)
     check_bool("in_memory", in_memory)
-    if in_memory and not sample_transforms:
-        return InMemoryLoader(source, device=device, **options)
     workers = resolve_workers(data.get("workers", "auto"), cores=available_cores(), device=device)
     given = {key: data[key] for key in ("worker_type", "on_error") if key in data}
+    # A mistake is told also where the data are in memory, and the keys have no effect.
+    check_choice("worker_type", given.get("worker_type", "thread"), WORKER_TYPES)
+    check_choice("on_error", given.get("on_error", "raise"), ON_ERROR)
+    if in_memory and not sample_transforms:
+        return InMemoryLoader(source, device=device, **options)
     return SampleLoader(source, sample_transforms=sample_transforms, workers=workers, device=device, **given, **options)
 
 
 def build_sampler(cfg: DictConfig, source: Source) -> Sampler:
     """Return what says which training samples an epoch visits."""
-    from hookline.config.checks import check_number
     from hookline.data.sampler import Sampler, stratified
     from hookline.data.weights import sample_weights
 
