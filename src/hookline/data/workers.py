@@ -31,6 +31,9 @@ Begin = Callable[[Sequence[int], Sequence[int]], Finish]
 # Samples in a part at most: few enough for all workers to end together, and many enough for a hand-over not to count.
 PART = 8
 
+# No module of hookline: the server would look for it in other places than this process does.
+PRELOADED = ["torch", "torchvision.transforms.v2", "hydra.main", "hydra.utils", "beartype.door", "tqdm"]
+
 
 @contextmanager
 def in_this_thread(reader: SampleReader, epoch: int, shape: Sequence[int], *, pinned: bool) -> Iterator[Begin]:
@@ -76,9 +79,9 @@ def processes(
             f"data.worker_type=process: the data set or a transform cannot be sent to a process: {told_of(error)}"
         ) from error
     # Forking this process would copy the locks that its threads hold; a server without threads forks the workers, and
-    # imports beforehand what each of them needs.
+    # has imported what takes long.
     context = get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "torch", "torchvision.transforms.v2", "hookline.data.workers"])
+    context.set_forkserver_preload(PRELOADED)
     blocks = [context.RawArray("B", batch_size * prod(shape)) for _ in range(batches)]
     # For each worker its process id and the sample that it is at.
     places = context.RawArray("q", 2 * workers)
@@ -86,6 +89,7 @@ def processes(
     pool = ProcessPoolExecutor(workers, context, initializer=begin_worker, initargs=arguments)
     free = list(range(batches))
     before = set(active_children())
+    started: set[Any] = set()
 
     def begin(samples: Sequence[int], repeats: Sequence[int]) -> Finish:
         block, size = free.pop(), (len(samples), *shape)
@@ -93,6 +97,8 @@ def processes(
             pool.submit(fill_block, block, size, part, epoch, samples[part], repeats[part])
             for part in parts_of(len(samples), workers)
         ]
+        # The pool starts its processes as they are needed, and does not say which they are.
+        started.update(set(active_children()) - before)
 
         def finish() -> tuple[Tensor, list[Filled]]:
             filled = results_of(parts)
@@ -103,8 +109,6 @@ def processes(
         return finish
 
     with leaving(pool):
-        pool.submit(os.getpid)  # all processes start with the first task
-        started = set(active_children()) - before
         try:
             yield begin
         except BrokenProcessPool as error:
