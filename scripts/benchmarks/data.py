@@ -1,4 +1,6 @@
-"""Images per second of hookline's training pipeline against torchvision's, on Fashion-MNIST, on one core.
+"""Images per second of hookline's training pipeline against torchvision's: Fashion-MNIST in memory, or JPEGs on disk.
+
+Fashion-MNIST, on one core.
 
 Both shuffle, pad by two pixels and crop at random, flip at random, make float32 of the pixels and normalise them, in
 batches of 128; every image has draws of its own.
@@ -9,6 +11,15 @@ batches of 128; every image has draws of its own.
 
 They take turns in one process on one thread. A round is a whole epoch of hookline, what an epoch starts with included,
 and the first `--images` of an epoch of torchvision, timed from when its first batch has come.
+
+With `--jpegs`: files of 500x375 pixels, quality 90, cut out of real photographs (scikit-learn's, and scikit-image's
+where it is installed), in the page cache; RandomResizedCrop to 224, flip, float32, normalised, in batches of 64.
+
+    usual        torchvision.datasets.ImageFolder, Pillow, transforms v1, DataLoader
+    hookline     hookline.data.SampleLoader, threads
+
+Each loads by itself (0 workers: images/s of a core) and with each number of `--workers`. They take turns; a round is
+`--images` of each, in mid-epoch.
 """
 
 from __future__ import annotations
@@ -18,10 +29,13 @@ import gzip
 import itertools
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from _common import CLOCKS, TimedPass, interleave, machine, positive, report, spread, table
+from _jpegs import hookline_batches, make_jpegs, usual_batches
 from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -32,6 +46,8 @@ from hookline.data.sets.fashion_mnist import PARTS
 from hookline.data.sets.idx import find_idx
 
 BATCH = 128
+JPEG_BATCH = 64
+JPEGS = 256
 PADDING = 2
 MEAN, STD = [0.2860], [0.3530]
 
@@ -69,17 +85,72 @@ def torchvision_loader(root: Path, folder: Path) -> DataLoader:
     return DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=0)
 
 
+def measure_jpegs(rounds: int, images: int, workers: list[int], clock: str, json: Path | None) -> None:
+    """Measure the loaders from disk, and print."""
+    found = machine()
+    timed = max(1, images // JPEG_BATCH)
+
+    def contestant(batches: Callable[..., Iterator[Any]], folder: Path, number: int) -> Callable[[], float]:
+        # Batches that are ready when the clock starts are made up for by those that are ready when it stops.
+        further = 2 + 2 * max(number, 2)
+
+        def measure() -> float:
+            epoch = batches(folder, workers=number, batch_size=JPEG_BATCH, images=(timed + further) * JPEG_BATCH)
+            with_time = TimedPass(epoch, timed=timed, skip=1, clock=CLOCKS[clock])
+            for _ in with_time:
+                pass
+            return timed * JPEG_BATCH / with_time.seconds
+
+        return measure
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_jpegs(Path(folder), JPEGS)
+        measured = interleave(
+            {
+                f"{name}, {number} workers": contestant(batches, Path(folder), number)
+                for number in (0, *workers)
+                for name, batches in (("usual", usual_batches), ("hookline", hookline_batches))
+            },
+            rounds,
+        )
+    rows, ratios = [], {}
+    for name, values in measured.items():
+        usual = measured[name.replace("hookline", "usual")]
+        ratio = spread([own / other for own, other in zip(values, usual, strict=True)])
+        middle = spread(values)
+        shown = f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if name.startswith("hookline") else ""
+        rows.append([name, f"{middle.median:,.0f}", f"{middle.low:,.0f} to {middle.high:,.0f}", shown])
+        ratios[name] = ratio._asdict()
+    report(
+        f"JPEGs of 500x375, quality 90, batches of {JPEG_BATCH}, {rounds} rounds, {clock} clock",
+        found,
+        table(["", "images/s", "quartiles", "times the usual"], rows),
+        {
+            "rounds": rounds,
+            "clock": clock,
+            "images_per_second": {name: spread(values)._asdict() for name, values in measured.items()},
+            "ratio": ratios,
+        },
+        json,
+    )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="folder of the IDX files (default: where data=fashion_mnist looks)")
     parser.add_argument("--rounds", type=positive, default=10, help="rounds, each with both (default 10)")
-    parser.add_argument("--images", type=positive, default=6400, help="images of a round of torchvision (default 6400)")
+    parser.add_argument("--images", type=positive, help="images of a round of torchvision (default 6400; JPEGs 512)")
+    parser.add_argument("--jpegs", action="store_true", help="measure JPEGs on disk instead of Fashion-MNIST")
+    parser.add_argument("--workers", type=positive, nargs="+", default=[2], help="with --jpegs: workers (default 2)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time or the process's CPU time (default wall)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     args = parser.parse_args()
 
     torch.set_num_threads(1)
+    if args.jpegs:
+        measure_jpegs(args.rounds, args.images or 512, args.workers, args.clock, args.json)
+        return
     found = machine()
     clock = CLOCKS[args.clock]
     try:
@@ -95,7 +166,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         usual = torchvision_loader(source.root, Path(folder))
-        batches = max(1, args.images // BATCH)
+        batches = max(1, (args.images or 6400) // BATCH)
 
         def torchvision() -> float:
             timed = TimedPass(usual, timed=batches, skip=1, clock=clock)

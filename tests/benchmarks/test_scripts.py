@@ -64,6 +64,14 @@ def test_data(tmp_path: Path) -> None:
     assert numbers["ratio"]["median"] > 0
 
 
+def test_data_from_jpegs(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "data.py", "--jpegs", "--rounds", "1", "--images", "64", "--workers", "1")
+    assert "times the usual" in printed
+    names = [f"{name}, {workers} workers" for workers in (0, 1) for name in ("usual", "hookline")]
+    assert list(numbers["images_per_second"]) == names
+    assert all(numbers["ratio"][name]["median"] > 0 for name in names)
+
+
 def test_startup(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "startup.py", "--rounds", "1", "--only", "help", "mistake")
     assert "quartiles" in printed

@@ -21,7 +21,7 @@ from hookline.data.sampler import Sampler, stratified
 from hookline.data.transforms.sample import SampleTransform
 
 COUNT = 45
-ANY_WORKERS = [(0, "thread"), (1, "thread"), (4, "thread"), (1, "process"), (3, "process")]
+ANY_WORKERS = [(0, "thread"), (1, "thread"), (4, "thread"), (2, "process")]
 
 
 class Pictures(Source):
@@ -188,6 +188,25 @@ def test_no_more_is_read_than_the_batches_ahead(folder):
     next(batches)
     batches.close()  # which waits for what has begun
     assert Counting.count <= 1 + 3 * 4
+
+
+def test_the_loop_keeps_its_threads_while_workers_have_one_each(folder):
+    seen = set()
+
+    class Look(Pictures):
+        def read(self, index):
+            seen.add(torch.get_num_threads())
+            return super().read(index)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        content(SampleLoader(Look(folder), batch_size=20, workers=2, sample_transforms=TRANSFORMS))
+        assert torch.get_num_threads() == 2
+        content(SampleLoader(Look(folder), batch_size=20, workers=2, sample_transforms=TRANSFORMS))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1, 2}, "2 for the first image, which this thread reads to know the size of all"
 
 
 def test_evaluation_under_inference_mode(folder):
