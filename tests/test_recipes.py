@@ -107,7 +107,9 @@ def test_the_measured_recipe_is_what_was_measured(config):
     }
     assert plain["data"] == {
         **{"_target_": "hookline.data.FashionMNIST", "root": None, "download": False},
-        **{"batch_size": 128, "val_batch_size": 500, "drop_last": False},
+        **{"batch_size": 128, "val_batch_size": 500, "drop_last": False, "in_memory": None},
+        **{"workers": "auto", "worker_type": "thread", "on_error": "raise"},
+        **{"subset": None, "subset_seed": 0, "sampler": None, "samples_per_epoch": None, "repeats": 1},
         "train_transforms": {
             "crop": {"_target_": "hookline.data.RandomCrop", "padding": 1},
             "flip": {"_target_": "hookline.data.RandomHorizontalFlip", "p": 0.5},

@@ -104,7 +104,7 @@ def measure_jpegs(rounds: int, images: int, workers: list[int], clock: str, json
         return measure
 
     with tempfile.TemporaryDirectory() as folder:
-        make_jpegs(Path(folder), JPEGS)
+        make_jpegs(Path(folder), min(JPEGS, images))
         measured = interleave(
             {
                 f"{name}, {number} workers": contestant(batches, Path(folder), number)
