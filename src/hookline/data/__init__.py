@@ -7,8 +7,8 @@ from hookline.data.files import FileSource
 from hookline.data.in_memory import InMemoryLoader
 from hookline.data.listed import ListedSource, Listing
 from hookline.data.loader import Loader
-from hookline.data.sets.arrays import Arrays
 from hookline.data.sample_loader import SampleLoader
+from hookline.data.sets.arrays import Arrays
 from hookline.data.sets.digits import Digits
 from hookline.data.sets.fashion_mnist import FashionMNIST
 from hookline.data.sets.hugging_face import HuggingFace
