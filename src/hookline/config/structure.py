@@ -12,9 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.paths import conf
 
-# Groups whose keys the program reads one by one, as the option `default` lists them. The keys of other groups are
-# arguments of a class, or names that a user chooses.
-READ_BY_KEY = ("runner", "evaluation")
+# Groups whose keys the program reads one by one, and the file that lists them. The keys of other groups are arguments
+# of a class, or names that a user chooses.
+READ_BY_KEY = {
+    "runner": "runner/default.yaml",
+    "evaluation": "evaluation/default.yaml",
+    "augment": "parts/augment.yaml",
+}
 
 
 def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -> None:
@@ -35,7 +39,7 @@ def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -
         if name in groups:
             _check_mapping(name, value, f"one of the options of {name}")
             if name in READ_BY_KEY and value is not None:
-                _check_keys(name, value, OmegaConf.load(conf() / name / "default.yaml"))
+                _check_keys(name, value, OmegaConf.load(conf() / READ_BY_KEY[name]))
         elif OmegaConf.is_dict(keys.get(key)):
             _check_mapping(name, value, "a mapping with " + ", ".join(map(str, keys[key])))
             _check_keys(name, value or {}, keys[key])

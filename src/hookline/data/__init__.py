@@ -19,6 +19,7 @@ from hookline.data.sets.tar import Tar
 from hookline.data.sets.torchvision_sets import torchvision_source
 from hookline.data.source import InMemorySource, Source
 from hookline.data.transforms import Normalize, RandomCrop, RandomHorizontalFlip, Resize
+from hookline.data.transforms.sample import SampleTransform
 
 __all__ = [
     "Arrays",
@@ -42,6 +43,7 @@ __all__ = [
     "RandomHorizontalFlip",
     "Resize",
     "SampleLoader",
+    "SampleTransform",
     "Source",
     "Tar",
     "decode",

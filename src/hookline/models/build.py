@@ -40,7 +40,7 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
     from_data = {"num_classes": num_classes, "in_chans": in_chans, "img_size": img_size}
     target = locate(plain.get("_target_"), "model")
     if target is timm.create_model:
-        _check_timm_name(plain.get("model_name"))
+        check_timm_name(plain.get("model_name"))
         plain = {"num_classes": None, "in_chans": None} | plain
     for name in FROM_DATA:
         if name in plain and plain[name] is None:
@@ -112,7 +112,8 @@ def _takes_checkpoint(target: Any) -> bool:
     return target is not timm.create_model and "checkpoint_path" in inspect.signature(target).parameters
 
 
-def _check_timm_name(name: object) -> None:
+def check_timm_name(name: object) -> None:
+    """Raise `ConfigError` unless timm knows a model of this name, or the name says where one is described."""
     if name is not None and not isinstance(name, str):
         raise ConfigError(f"model.model_name={name}: must be the name of a timm model, such as resnet18")
     if name is None or name == MISSING:

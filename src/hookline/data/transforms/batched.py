@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hookline.config.checks import check_number
+from hookline.data.statistics import counts_of, moments_of
 
 
 class Transform:
@@ -109,19 +110,6 @@ class Normalize(Transform):
         return images.to(torch.float32, copy=True).mul_(self._scale).add_(self._shift)
 
 
-def pixel_counts(images: Tensor) -> Tensor:
-    """Return how often each value occurs in uint8 images `[N, C, H, W]`, per channel: int64 `[C, 256]`."""
-    return torch.stack([torch.bincount(channel, minlength=256) for channel in images.transpose(0, 1).flatten(1)])
-
-
-def mean_and_std(counts: Tensor) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel, for pixels in [0, 1], from what `pixel_counts` gives."""
-    # Sums of integers: exact, and no float copy of the data set.
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean, std = [], []
-    for channel in counts.double():
-        share = channel / channel.sum()
-        m = float((share * values).sum())
-        mean.append(m)
-        std.append(max(float((share * (values - m) ** 2).sum()) ** 0.5, 1e-8))
-    return mean, std
+def mean_and_std(images: Tensor) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of uint8 images `[N, C, H, W]`, per channel, for pixels in [0, 1]."""
+    return moments_of(counts_of(images.transpose(0, 1)))
