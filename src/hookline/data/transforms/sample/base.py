@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -34,7 +35,7 @@ class SampleTransform:
 
 def check_size(name: str, size: object) -> tuple[int, int]:
     """Return a size as height and width, or raise `ParameterError` where it is neither a number nor a pair of them."""
-    sides = size if isinstance(size, list | tuple) else [size, size]
+    sides: Sequence[Any] = size if isinstance(size, list | tuple) else [size, size]
     if len(sides) != 2:
         raise ParameterError(name, size, "a number of pixels, or height and width as a list")
     for side in sides:
@@ -44,7 +45,7 @@ def check_size(name: str, size: object) -> tuple[int, int]:
 
 def height_and_width(image: Tensor) -> tuple[int, int]:
     """Return the size of an image in pixels."""
-    return image.size(-2), image.size(-1)
+    return image.shape[-2], image.shape[-1]
 
 
 def check_range(

@@ -20,8 +20,8 @@ def look_up(image: Tensor, table: Tensor) -> Tensor:
 
 def solarize(image: Tensor, threshold: float) -> Tensor:
     """Invert the pixels from `threshold` on."""
-    table = torch.arange(256, dtype=torch.uint8)
-    return look_up(image, torch.where(table >= threshold, 255 - table, table))
+    table = torch.arange(256)
+    return look_up(image, torch.where(table >= threshold, 255 - table, table).to(torch.uint8))
 
 
 def equalize(image: Tensor) -> Tensor:
