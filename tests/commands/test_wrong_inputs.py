@@ -220,6 +220,12 @@ TABLE = {
         freeze=backbone freeze.epochs=0  ->  freeze.epochs=0
         +model.checkpoint_path=/etc  ->  model.checkpoint_path=/etc
     """,
+    "augment": """
+        augment.size=128  ->  augment.size: there is no such key
+        augment=5  ->  augment=5: there is no such option
+        augment=imagenet +augment.scale=1  ->  augment.scale: there is no such key
+        augment=imagenet augment.train.flip.q=1  ->  augment.train.flip.q: there is no such key
+    """,
     "targets": """
         param_groups._target_=torch.nn.ReLU  ->  param_groups
         loss._target_=torch.nn.CrossEntropyLoss +loss.reduction=none  ->  loss

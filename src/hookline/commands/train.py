@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -55,7 +54,7 @@ def train(cfg: DictConfig) -> float:
     overrides = [o for o in hydra.overrides.task if not o.startswith(("resume=", "resume_force="))]
     state = load_state(cfg, directory)
     if state:
-        keep_threads(cfg, state)
+        keep_chosen(cfg, state)
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
     job = Job(directory, overrides=overrides)
     status = job.read_status()
@@ -106,10 +105,13 @@ def train(cfg: DictConfig) -> float:
     return runner.best.get(runner.monitor, math.nan)
 
 
-def keep_threads(cfg: DictConfig, state: Mapping[str, Any]) -> None:
-    """Let a run that goes on have the number of threads that it had, unless it is told another."""
-    if cfg.runner.threads == "auto":
-        cfg.runner.threads = (yaml.safe_load(state["config"]) or {}).get("runner", {}).get("threads", "auto")
+def keep_chosen(cfg: DictConfig, state: Mapping[str, Any]) -> None:
+    """Let a run that goes on have what was chosen for it where its config says `auto`, unless it is told another."""
+    stored = OmegaConf.create(state["config"] or "{}")
+    augment = [f"augment.{key}" for key in cfg.get("augment") or ()]
+    for key in ("runner.threads", *augment):
+        if OmegaConf.select(cfg, key) in ("auto", "test") and (chosen := OmegaConf.select(stored, key)) is not None:
+            OmegaConf.update(cfg, key, chosen)
 
 
 def store_config(cfg: DictConfig, directory: Path) -> None:
