@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from tests.conftest import CONF
 
+from hookline.commands.train import keep_chosen
 from hookline.config.errors import ConfigError
 from hookline.data.randomness import sample_generator
 from hookline.experiment import build_source
@@ -198,6 +199,13 @@ def test_mean_needs_a_number_for_each_channel(resolved):
     cfg = resolved("augment=imagenet", "augment.mean=[0.5,0.5]")
     with pytest.raises(ConfigError, match=r"augment.mean=\[0.5, 0.5\]: must have a number for each of the data's 1"):
         normalization(cfg, build_source(cfg, "train"))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_run_that_goes_on_has_the_numbers_that_it_had(config, resolved, name):
+    then, now = resolved(f"augment={name}", "model=resnet18", "augment.std=null"), config(f"augment={name}")
+    keep_chosen(now, {"config": OmegaConf.to_yaml(then, resolve=True)})
+    assert now.augment == then.augment
 
 
 def test_any_v2_transform_is_taken(resolved):

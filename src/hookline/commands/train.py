@@ -106,11 +106,14 @@ def train(cfg: DictConfig) -> float:
 
 
 def keep_chosen(cfg: DictConfig, state: Mapping[str, Any]) -> None:
-    """Let a run that goes on have what was chosen for it where its config says `auto`, unless it is told another."""
+    """Let a run that goes on have what was chosen for it where its config leaves that open."""
     stored = OmegaConf.create(state["config"] or "{}")
     augment = [f"augment.{key}" for key in cfg.get("augment") or ()]
     for key in ("runner.threads", *augment):
-        if OmegaConf.select(cfg, key) in ("auto", "test") and (chosen := OmegaConf.select(stored, key)) is not None:
+        if (
+            OmegaConf.select(cfg, key) in ("auto", "test", None)
+            and (chosen := OmegaConf.select(stored, key)) is not None
+        ):
             OmegaConf.update(cfg, key, chosen)
 
 
