@@ -1,7 +1,7 @@
 """The pixel work of the automatic augmentations that torchvision does too slowly for a loader.
 
 Each function gives the pixels that its counterpart in `torchvision.transforms.v2.functional` gives for one uint8 image
-`[C, H, W]`, in a fraction of the time: 3 to 15 times as fast for 224x224 pixels.
+`[C, H, W]`, in a fraction of the time: 2 to 15 times as fast for 224x224 pixels.
 """
 
 from __future__ import annotations
