@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import torch
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision import datasets, transforms
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.v2 import functional as F
 
-from hookline.data import Normalize, SampleLoader, Source
+from hookline.data import ImageFolder, Normalize, SampleLoader
 from hookline.data.sampler import Sampler
-from hookline.data.transforms.sample import SampleTransform
+from hookline.data.transforms.sample import RandomHorizontalFlip, RandomResizedCrop, SampleTransform
 
 SIZE = (500, 375)
 QUALITY = 90
@@ -56,76 +52,14 @@ def make_jpegs(folder: Path, count: int) -> None:
         cut.save(path, quality=QUALITY)
 
 
-def decode(content: bytes) -> Tensor:
-    """Decode by torchvision, where hookline's own function is not there."""
-    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
-
-
-class Crop(SampleTransform):
-    """RandomResizedCrop by torchvision, where hookline's own is not there."""
-
-    def __call__(self, image: Tensor, random: numpy.random.Generator) -> Tensor:
-        """Return a part of the image, resized."""
-        height, width = image.shape[1:]
-        for _ in range(10):
-            area = height * width * random.uniform(0.08, 1)
-            ratio = numpy.exp(random.uniform(numpy.log(3 / 4), numpy.log(4 / 3)))
-            w, h = round((area * ratio) ** 0.5), round((area / ratio) ** 0.5)
-            if w <= width and h <= height:
-                break
-        else:
-            w = h = min(width, height)
-        top, left = int(random.integers(height - h + 1)), int(random.integers(width - w + 1))
-        return F.resized_crop(image, top, left, h, w, [INPUT, INPUT], antialias=True)
-
-
-class Flip(SampleTransform):
-    """A flip by torch, where hookline's own is not there."""
-
-    def __call__(self, image: Tensor, random: numpy.random.Generator) -> Tensor:
-        """Return the image or its mirror image."""
-        return image.flip(-1) if random.random() < 0.5 else image
-
-
-class Files(Source):
-    """The JPEGs of a folder with a folder for each class."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(split="train")
-        self.samples = datasets.ImageFolder(str(folder)).samples
-        self.classes = ("class_0", "class_1")
-        try:
-            from hookline.data.decode import decode as own  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        except ImportError:
-            own = decode
-        self.decode = own
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    @property
-    def targets(self) -> Tensor:
-        return torch.tensor([label for _, label in self.samples])
-
-    def read(self, index: int) -> Tensor:
-        return self.decode(Path(self.samples[index][0]).read_bytes())
-
-
 def sample_transforms() -> dict[str, SampleTransform]:
-    """Return RandomResizedCrop and flip: hookline's, or torchvision's where those are not there."""
-    try:
-        from hookline.data.transforms.sample import (  # type: ignore[attr-defined, unused-ignore]
-            RandomHorizontalFlip,
-            RandomResizedCrop,
-        )
-    except ImportError:
-        return {"crop": Crop(), "flip": Flip()}
+    """Return RandomResizedCrop and flip."""
     return {"crop": RandomResizedCrop(INPUT), "flip": RandomHorizontalFlip()}
 
 
 def hookline_batches(folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
     """Return an epoch of `images` images, loaded by hookline."""
-    source = Files(folder)
+    source = ImageFolder(split="train", root=str(folder))
     loader = SampleLoader(
         source,
         batch_size=batch_size,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
+from hookline.config.errors import ConfigError
 from hookline.data.source import InMemorySource, Source
 
 # Images that are read of a source on disk: their mean is known to about a hundredth of a standard deviation.
@@ -20,9 +23,16 @@ def mean_and_std_of(source: Source, most: int = ENOUGH) -> tuple[list[float], li
     """
     if isinstance(source, InMemorySource):
         return moments_of(counts_of(source.images.transpose(0, 1)))
+    source.check()
     count = min(most, len(source))
-    read = (source.read(number * len(source) // count) for number in range(count))
-    return moments_of(torch.stack([counts_of(image) for image in read]).sum(dim=0))
+    counts = []
+    for number in range(count):
+        # Whether a broken file ends the run is for the loader to say.
+        with suppress(Exception):
+            counts.append(counts_of(source.read(number * len(source) // count)))
+    if not counts:
+        raise ConfigError(f"data: none of {count} images can be read, {source.name_of(0)} among them")
+    return moments_of(torch.stack(counts).sum(dim=0))
 
 
 def counts_of(pixels: Tensor) -> Tensor:

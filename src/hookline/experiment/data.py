@@ -14,7 +14,6 @@ from hookline.config.instantiate import build, parameter_error, to_plain, told_a
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from hookline.data import Source
     from hookline.data.loader import SourceLoader
@@ -45,16 +44,20 @@ LOADING = frozenset(
     }
 )
 
-# How many images of a data set on disk its mean and standard deviation are taken from.
-MEASURED = 500
-
 
 def build_source(cfg: DictConfig, split: str) -> Source:
-    """Return the split of the data set that the `data` group describes; nothing is read yet."""
+    """Return the split of the data set that the `data` group describes; nothing is read yet.
+
+    With the training split, what the group `augment` leaves open is filled in from the model and, where that says
+    nothing, from the training images.
+    """
     from hookline.data import Source
+    from hookline.experiment.augment import resolve_augment
 
     node = source_node(cfg)
     source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
+    if split == "train":
+        resolve_augment(cfg, source)
     return source
 
 
@@ -114,7 +117,7 @@ def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mi
             cfg,
             source,
             batch_size=cfg.data.batch_size,
-            transforms=training | with_normalization(common, source),
+            transforms=training | with_normalization(cfg, common, source),
             mix=mix,
             sampler=build_sampler(cfg, source),
             drop_last=cfg.data.get("drop_last", False),
@@ -128,7 +131,7 @@ def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: 
     _, common = build_transforms(cfg)
     source, training = with_cache(cfg, source), with_cache(cfg, training)
     size = cfg.data.get("val_batch_size", cfg.data.batch_size)
-    transforms = with_normalization(common, training)
+    transforms = with_normalization(cfg, common, training)
     try:
         with told_at("data"):
             return _build_loader(cfg, source, split="val", batch_size=size, transforms=transforms, device=device)
@@ -184,32 +187,14 @@ def build_sampler(cfg: DictConfig, source: Source) -> Sampler:
         )
 
 
-def with_normalization(transforms: Mapping[str, Transform], training: Source) -> dict[str, Transform]:
-    """Return the transforms; with a `Normalize` by the training images' mean and deviation if they have none."""
+def with_normalization(cfg: DictConfig, transforms: Mapping[str, Transform], training: Source) -> dict[str, Transform]:
+    """Return the transforms; with a `Normalize` by the group `augment` or the training images if they have none."""
     from hookline.data import Normalize
-    from hookline.data.transforms.batched import mean_and_std
+    from hookline.experiment.augment import normalization
 
     if any(isinstance(transform, Normalize) for transform in transforms.values()):
         return dict(transforms)
-    return {**transforms, "normalize": Normalize(*mean_and_std(measured_pixels(training)))}
-
-
-def measured_pixels(source: Source) -> Tensor:
-    """Return how often each value occurs in the images: of all in memory, of some on disk; int64 `[C, 256]`."""
-    import torch
-
-    from hookline.data import InMemorySource
-    from hookline.data.sample_reader import SampleReader
-    from hookline.data.sampler import Sampler
-    from hookline.data.transforms.batched import pixel_counts
-
-    source.check()
-    if isinstance(source, InMemorySource):
-        return pixel_counts(source.images)
-    # Whether a broken file ends the run is for the loader to say.
-    reader = SampleReader(source, {}, sampler=Sampler(source.targets), on_error="skip")
-    chosen = range(0, len(source), -(-len(source) // MEASURED))
-    return torch.stack([pixel_counts(reader.read(index, 0, 0, {})[0].unsqueeze(0)) for index in chosen]).sum(0)
+    return {**transforms, "normalize": normalization(cfg, training)}
 
 
 def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
