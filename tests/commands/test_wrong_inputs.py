@@ -78,8 +78,8 @@ TABLE = {
         data=cifar10 data.root=/no/where  ->  data.root=/no/where: cifar10 is not there
         data=cifar10 data.download=1  ->  data.download=1
         +data.seed=3  ->  data.seed=3
-        +data.cache=png  ->  data.cache=png
-        +data.cache=true  ->  data.cache=true
+        data.cache=png  ->  data.cache=png
+        data.cache=true  ->  data.cache=true
         data.in_memory=maybe  ->  data.in_memory=maybe
         data.in_memory=false data.workers=-1  ->  data.workers=-1
         data.in_memory=false data.workers=many  ->  data.workers=many

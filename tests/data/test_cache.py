@@ -279,13 +279,13 @@ def test_a_run_trains_from_it(train, tmp_path):
     write_photos(tmp_path / "photos" / "val", {"cat": 2, "dog": 2}, 40, 40)
     arguments = (
         *("data._target_=tests.photos.Photos", f"+data.root={tmp_path}/photos", "data.batch_size=4"),
-        *("data.transforms.resize=null", "+data.cache_size=32", f"+data.cache_dir={tmp_path}/caches"),
+        *("data.transforms.resize=null", "data.cache_size=32", f"data.cache_dir={tmp_path}/caches"),
         *("runner.max_epochs=1", "logger=none", "checkpoint=none", "hooks.lr_curve=null"),
     )
-    finished = train(*arguments, "+data.cache=raw")
+    finished = train(*arguments, "data.cache=raw")
     assert finished.status == 0, finished.err
     assert len(whole_ones(tmp_path)) == 2
-    finished = train(*arguments, "+data.cache=png")
+    finished = train(*arguments, "data.cache=png")
     assert (finished.status, finished.err) == (2, "error: data.cache=png: must be one of none, raw, jpeg\n")
-    finished = train(*arguments, "+data.cache=raw", "data.cache_size=0")
+    finished = train(*arguments, "data.cache=raw", "data.cache_size=0")
     assert (finished.status, finished.err) == (2, "error: data.cache_size=0: must be an integer > 0\n")

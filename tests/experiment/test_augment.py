@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from tests.conftest import CONF
 
 from hookline.commands.train import keep_chosen
 from hookline.config.errors import ConfigError
+from hookline.data import Digits
 from hookline.data.randomness import sample_generator
 from hookline.experiment import build_source
 from hookline.experiment.augment import build_augment, normalization, resolve_augment
@@ -35,7 +37,7 @@ def resolved(config):
 
     def make(*overrides: str, channels: int = 3):
         cfg = config(*overrides)
-        source = build_source(cfg, "train")
+        source = Digits(split="train")
         source.channels = channels
         resolve_augment(cfg, source)
         return cfg
@@ -116,7 +118,7 @@ def test_other_channels_than_the_models_are_normalised_by_the_data(resolved):
 def test_without_an_option_nothing_changes(config):
     cfg = config()
     before = OmegaConf.to_yaml(cfg)
-    source = build_source(cfg, "train")
+    source = build_source(deepcopy(cfg), "train")
     resolve_augment(cfg, source)
     assert OmegaConf.to_yaml(cfg) == before
     assert build_augment(cfg, "train") == build_augment(cfg, "val") == {}
@@ -185,7 +187,7 @@ def test_a_data_option_chooses_an_option_and_the_command_line_has_the_last_word(
 )
 def test_mistakes_are_told_by_their_key(run_task, overrides, message):
     def task(cfg):
-        source = build_source(cfg, "train")
+        source = build_source(deepcopy(cfg), "train")
         resolve_augment(cfg, source)
         for split in ("train", "val"):
             build_augment(cfg, split)
@@ -198,7 +200,7 @@ def test_mistakes_are_told_by_their_key(run_task, overrides, message):
 def test_mean_needs_a_number_for_each_channel(resolved):
     cfg = resolved("augment=imagenet", "augment.mean=[0.5,0.5]")
     with pytest.raises(ConfigError, match=r"augment.mean=\[0.5, 0.5\]: must have a number for each of the data's 1"):
-        normalization(cfg, build_source(cfg, "train"))
+        normalization(cfg, build_source(deepcopy(cfg), "train"))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -63,11 +63,14 @@ def test_a_source_that_reads_from_disk_can_be_held_in_memory(config, of_folder):
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
+CROP = {"_target_": "hookline.data.transforms.sample.CenterCrop", "size": 6}
+
+
 def test_per_sample_transforms_need_the_loader_that_reads_samples(config):
     cfg = config()
     cut = {"cut": {"_target_": "tests.data.test_sample_loader.Cut"}}
     OmegaConf.set_struct(cfg, False)
-    cfg = OmegaConf.merge(cfg, {"augment": {"train": {**cut, "other": None}, "val": cut}})
+    cfg = OmegaConf.merge(cfg, {"augment": {"train": {**cut, "other": None}, "val": {"crop": CROP}}})
     loader = train_loader(cfg)
     assert isinstance(loader, SampleLoader)
     assert list(loader.reader.transforms) == ["cut"]

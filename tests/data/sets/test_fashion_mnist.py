@@ -12,7 +12,7 @@ from hookline.config.errors import ConfigError
 from hookline.data import FashionMNIST
 from hookline.data.sets.fashion_mnist import DEBIAN
 from hookline.data.sets.idx import read_idx
-from hookline.data.transforms.batched import mean_and_std, pixel_counts
+from hookline.data.statistics import mean_and_std_of
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -79,6 +79,6 @@ def test_the_real_one():
     train, val = FashionMNIST(split="train"), FashionMNIST(split="val")
     assert train.images.shape == (60_000, 1, 28, 28)
     assert torch.equal(val.class_counts, torch.full((10,), 1000))
-    mean, std = mean_and_std(pixel_counts(train.images))
+    mean, std = mean_and_std_of(train)
     assert mean == pytest.approx([0.2860], abs=1e-4)
     assert std == pytest.approx([0.3530], abs=1e-4)

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hookline.config.checks import check_number
-from hookline.data.statistics import counts_of, moments_of
 
 
 class Transform:
@@ -108,8 +107,3 @@ class Normalize(Transform):
         if self._scale.device != images.device:
             self._scale, self._shift = self._scale.to(images.device), self._shift.to(images.device)
         return images.to(torch.float32, copy=True).mul_(self._scale).add_(self._shift)
-
-
-def mean_and_std(images: Tensor) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of uint8 images `[N, C, H, W]`, per channel, for pixels in [0, 1]."""
-    return moments_of(counts_of(images.transpose(0, 1)))

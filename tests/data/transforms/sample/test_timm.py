@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def colour_source(config):
     """Return a function: a source of the config's whose images are of three channels, as far as it is asked."""
 
     def make(cfg):
-        source = build_source(cfg, "train")
+        source = build_source(deepcopy(cfg), "train")
         source.channels = 3
         return source
 
