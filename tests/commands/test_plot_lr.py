@@ -88,8 +88,8 @@ def test_compare_with_a_key_that_only_some_have(run_task):
         (["+optimizer.foo=1"], "optimizer.foo=1: torch.optim.SGD takes no argument 'foo'"),
         (["optimizer._target_=torch.optim.SDG"], "Did you mean 'SGD'?"),
         (["optimizer=custom"], "optimizer._target_=???"),
-        (["optimizer=adam", "optimizer.betas=0.9"], "optimizer.betas=0.9: must be of type"),
-        (["optimizer.momentum=x"], "optimizer.momentum=x: must be of type float"),
+        (["optimizer=adam", "optimizer.betas=0.9"], "optimizer.betas=0.9: must be a list of 2 numbers"),
+        (["optimizer.momentum=x"], "optimizer.momentum=x: must be a number"),
         (["+momentum_schedule.gamma=3"], "momentum_schedule.gamma=3: has no effect, as momentum_schedule is none"),
         (
             ["lr_schedule=plateau", "evaluation=none"],

@@ -20,9 +20,9 @@ TABLE = {
         runner.precision=null  ->  runner.precision=null
         runner.channels_last=1  ->  runner.channels_last=1
         runner.workflow=[]  ->  runner.workflow=[]
-        'runner.workflow=[[val,1]]'  ->  runner.workflow=[['val', 1]]
-        'runner.workflow=[[train,x]]'  ->  runner.workflow=[['train', 'x']]
-        runner.device=[cpu]  ->  runner.device=['cpu']
+        'runner.workflow=[[val,1]]'  ->  runner.workflow=[[val, 1]]
+        'runner.workflow=[[train,x]]'  ->  runner.workflow=[[train, x]]
+        runner.device=[cpu]  ->  runner.device=[cpu]
         seed=1.5  ->  seed=1.5
         seed=true  ->  seed=true
         'seed=[1]'  ->  seed=[1]
@@ -50,6 +50,8 @@ TABLE = {
         data.train_transforms=x  ->  data.train_transforms=x
         data.transforms.resize.size=0  ->  data.transforms.resize.size=0
         data.transforms.resize.size=1.5  ->  data.transforms.resize.size=1.5
+        data.transforms.resize.size=9999999999999999999  ->  data.transforms.resize.size=9999999999999999999: cannot
+        data.transforms=off  ->  data.transforms=off: must be a mapping, in which
         data.train_transforms.crop.padding=0  ->  data.train_transforms.crop.padding=0
         data.train_transforms.crop=5  ->  data.train_transforms.crop=5
         data=fashion_mnist data.download=maybe  ->  data.download=maybe
@@ -112,6 +114,21 @@ TABLE = {
         experiment=nope  ->  experiment=nope
         +sed=1  ->  sed
         +experiment=fashion_mnist  ->  +experiment=fashion_mnist
+        --cfg nope  ->  argument --cfg/-c: invalid choice: 'nope'
+        --info nope  ->  argument --info/-i: invalid choice: 'nope'
+        -x  ->  unrecognized arguments: -x; --help
+        --cfg job --package nope.x  ->  --package=nope.x
+        --config-dir /nowhere  ->  --config-dir=/nowhere: there is no such folder
+        'optimizer.lr=${data.batch_size'  ->  optimizer.lr=${data.batch_size: no viable
+        hydra.job.chdir=maybe  ->  hydra.job.chdir=maybe: Value 'maybe' is not a valid bool
+        hydra.sweeper=nope  ->  hydra.sweeper=nope: must be hydra/sweeper=NAME
+        hydra.launcher=nope  ->  hydra.launcher=nope: must be hydra/launcher=NAME
+        -m 'seed=range(0,1,0)'  ->  seed=range(0,1,0): range() arg 3 must not be zero
+        -m 'seed=range(5,1)'  ->  seed=range(5,1): has no values
+        hydra.output_subdir=/x/y  ->  hydra.output_subdir=/x/y: must be the name of a folder inside
+        'hydra.run.dir=[a]'  ->  hydra.run.dir=[a]: must be the path of a folder
+        "hydra.run.dir=''"  ->  hydra.run.dir='': must be the path of a folder
+        -m "hydra.sweep.dir=''"  ->  hydra.sweep.dir='': must be the path of a folder
     """,
     "optimizer, parameter groups and update": """
         optimizer..lr=5  ->  optimizer..lr=5
@@ -122,14 +139,18 @@ TABLE = {
         update.grad_clip.max_norm=x  ->  update.grad_clip.max_norm=x
         optimizer=mars optimizer.mars_type=nope  ->  optimizer
         optimizer=muon optimizer.adjust_lr_fn=nope  ->  optimizer
+        optimizer=muon optimizer.ns_coefficients=nope  ->  optimizer.ns_coefficients=nope: Muon cannot
+        'optimizer.momentum=${.lr}${.lr}'  ->  optimizer.momentum=0.10.1: must be a number
+        optimizer.lr=[true]  ->  optimizer.lr=[true]: must be a number
+        optimizer=adam optimizer.betas=5  ->  optimizer.betas=5: must be a list of 2 numbers
         +optimizer._convert_=nope  ->  optimizer._convert_=nope
         optimizer.lr=true  ->  optimizer.lr=true
         +optimizer._args_=5  ->  optimizer._args_=5
         +optimizer._partial_=maybe  ->  optimizer._partial_=maybe
         optimizer.lr=null  ->  optimizer.lr=null
         optimizer=adam 'optimizer.betas=[0.9]'  ->  optimizer.betas=[0.9]
-        optimizer=adam 'optimizer.betas=[0.9,x]'  ->  optimizer.betas=[0.9, 'x']
-        optimizer=adam 'optimizer.betas=[true,0.9]'  ->  optimizer.betas=[True, 0.9]
+        optimizer=adam 'optimizer.betas=[0.9,x]'  ->  optimizer.betas=[0.9, x]
+        optimizer=adam 'optimizer.betas=[true,0.9]'  ->  optimizer.betas=[true, 0.9]
         optimizer=custom  ->  optimizer._target_=???
         param_groups=paramwise +param_groups.nope=1  ->  param_groups.nope=1
         param_groups=paramwise param_groups.bias_lr_mult=x  ->  param_groups.bias_lr_mult=x
@@ -162,7 +183,7 @@ TABLE = {
         evaluation.start=-1  ->  evaluation.start=-1
         evaluation.by_epoch=1  ->  evaluation.by_epoch=1
         evaluation.monitor=5  ->  evaluation.monitor=5
-        'evaluation.monitor=[val/top1]'  ->  evaluation.monitor=['val/top1']
+        'evaluation.monitor=[val/top1]'  ->  evaluation.monitor=[val/top1]
         evaluation.mode=5  ->  evaluation.mode=5
         evaluation.metrics=5  ->  evaluation.metrics=5
         evaluation.metrics.top1=5  ->  evaluation.metrics.top1=5
@@ -200,23 +221,28 @@ TABLE = {
         hooks.optimizer=null  ->  hooks.optimizer=null
     """,
     "model, loss and freeze": """
-        freeze.patterns=conv1  ->  freeze.patterns=conv1
+        freeze.patterns=conv1  ->  freeze.patterns=conv1: must be a list of texts
         model.num_classes=ten  ->  model.num_classes=ten
         +model.checkpoint_path=5  ->  model.checkpoint_path=5
-        loss=bce loss.smoothing=1.5  ->  loss
+        loss=bce loss.smoothing=1.5  ->  loss.smoothing=1.5: timm.loss.BinaryCrossEntropy refused
         freeze.epochs=2  ->  freeze.epochs=2
         +model._partial_=true  ->  model._partial_=true
         mix=both loss=focal loss.gamma=-1  ->  loss.gamma=-1
         loss.label_smoothing=1  ->  loss.label_smoothing=1
         loss.weight=heavy  ->  loss.weight=heavy
-        'loss.weight=[1,2]'  ->  loss
+        'loss.weight=[1,2]'  ->  loss.weight=[1,2]: CrossEntropy cannot be computed
         'loss.weight=[1,-1,1,1,1,1,1,1,1,1]'  ->  loss.weight=-1
         loss=focal loss.gamma=x  ->  loss.gamma=x
+        model=vit_tiny model.img_size=64  ->  model.img_size=64: VisionTransformer cannot take
+        model=vit_tiny +model.num_heads=0  ->  model.num_heads=0: timm.create_model refused
+        +loss.gamma=3 loss=focal  ->  +loss.gamma=3: there is such a key already
+        +model.checkpoint_path=https://h/x.pt  ->  model.checkpoint_path=https://h/x.pt: must be the path of a file;
+        +model.checkpoint_path=/dev/zero  ->  model.checkpoint_path=/dev/zero: is no regular file
         +model.pretrained_cfg=nope  ->  model
         +model.checkpoint_path=nowhere.pt  ->  model.checkpoint_path=nowhere.pt
         freeze.patterns=[nope]  ->  freeze.patterns=nope
         freeze.until=nope  ->  freeze.until=nope
-        'freeze.patterns=["*"]'  ->  freeze.patterns=['*']
+        'freeze.patterns=["*"]'  ->  freeze.patterns=[*]
         freeze=backbone freeze.epochs=0  ->  freeze.epochs=0
         +model.checkpoint_path=/etc  ->  model.checkpoint_path=/etc
     """,
@@ -239,6 +265,9 @@ TABLE = {
         model._target_=os.listdir  ->  model._target_=os.listdir
         model._target_=torch.optim.SGD  ->  model._target_=torch.optim.SGD
         optimizer._target_=torch.nn.Linear  ->  optimizer._target_=torch.nn.Linear
+        optimizer._target_=torch.optim.adamw.adamw  ->  optimizer._target_=torch.optim.adamw.adamw: must name a subclass
+        optimizer._target_=numpy.zeros  ->  optimizer._target_=numpy.zeros: must name a subclass
+        optimizer._target_=torch.optim.Optimizer  ->  optimizer._target_=torch.optim.Optimizer: must name a subclass
         lr_schedule._target_=torch.optim.lr_scheduler.StepLR  ->  lr_schedule._target_=torch.optim.lr_scheduler.StepLR
         +momentum_schedule._target_=hookline.hooks.Hook  ->  momentum_schedule._target_=hookline.hooks.Hook
         +weight_decay_schedule._target_=os.system  ->  weight_decay_schedule._target_=os.system
@@ -273,12 +302,19 @@ TABLE = {
         plot preview.base_lr=-1  ->  preview.base_lr=-1
         plot 'preview.base_lr=[]'  ->  preview.base_lr=null
         plot preview.compare=cosine  ->  preview.compare=cosine
-        plot 'preview.compare=[null]'  ->  preview.compare=None
-        plot 'preview.compare=[[a]]'  ->  preview.compare=['a']
+        plot 'preview.compare=[null]'  ->  preview.compare=null
+        plot 'preview.compare=[[a]]'  ->  preview.compare=[a]
         plot optimizer=null  ->  optimizer=null
         groups param_groups=paramwise param_groups.custom_keys=5  ->  param_groups.custom_keys=5
         find find=null  ->  find=null
         plot optimizer.momentum=x  ->  optimizer.momentum=x
+        plot preview=5  ->  preview.iters_per_epoch: there is no such key: preview has none
+        plot preview.output_dir=null  ->  preview.output_dir=null: must be the path of a folder
+        plot 'preview.output_dir=[a]'  ->  preview.output_dir=[a]: must be the path of a folder
+        plot "preview.output_dir=''"  ->  preview.output_dir='': must be the path of a folder
+        plot 'preview.compare=[cosine,cosine]'  ->  preview.compare=[cosine, cosine]: names cosine twice
+        groups param_groups=layer_decay model._target_=torch.nn.Identity  ->  model: Identity has no parameters
+        find find.end_lr=1e300  ->  find.end_lr=1e+300: the loss broke after
     """,
     "schedules": """
         lr_schedule.min_lr=true  ->  lr_schedule.min_lr=true
@@ -371,6 +407,41 @@ def test_a_config_file_that_cannot_be_read_in_a_comparison(run_task, tmp_path):
     file.write_text("a: [")
     arguments = ["--config-dir", str(file.parents[1]), "preview.compare=[mine]", "preview.iters_per_epoch=5"]
     refused(run_task(*TASKS["plot"], *arguments), "preview.compare: ")
+
+
+def test_a_folder_that_is_called_like_an_option_is_none(train, tmp_path):
+    (tmp_path / "own" / "optimizer" / "x.yaml").mkdir(parents=True)
+    refused(train("--config-dir", str(tmp_path / "own"), "optimizer=adam", "seed=-1"), "seed=-1: ")
+    refused(train("--config-dir", str(tmp_path / "own"), "optimizer=x"), "optimizer=x: there is no such option")
+
+
+@pytest.mark.parametrize("name", ["inf", "1", "true"])
+def test_an_option_that_is_called_like_a_number(name, train, tmp_path):
+    file = tmp_path / "own" / "optimizer" / f"{name}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("_target_: torch.optim.SGD\nlr: -7\n")
+    refused(train("--config-dir", str(file.parents[1]), f"optimizer={name}"), "optimizer.lr=-7: ")
+
+
+@pytest.mark.parametrize(("text", "key"), [("seed: 3\n", "experiment.seed=3: "), ("5\n", "")])
+def test_a_recipe_that_is_not_of_the_whole_run(text, key, train, tmp_path):
+    file = tmp_path / "own" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    finished = train("--config-dir", str(file.parents[1]), "experiment=mine")
+    refused(finished, key)
+    assert not key or "# @package _global_" in finished.err
+
+
+def test_the_one_override_of_what_was_refused_is_named_in_each_job(train):
+    finished = train("-m", "loss=bce", "loss.smoothing=1.5,2", "runner.threads=1")
+    assert finished.status == 2
+    assert "error in job 0: loss.smoothing=1.5: timm.loss" in finished.err
+    assert "error in job 1: loss.smoothing=2: timm.loss" in finished.err
+
+
+def test_of_several_overrides_none_is_blamed(train):
+    refused(train("loss=bce", "loss.smoothing=1.5", "loss.target_threshold=0.1"), "loss: timm.loss.BinaryCrossEntropy")
 
 
 @pytest.mark.parametrize(

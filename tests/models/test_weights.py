@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 
 import pytest
@@ -209,3 +210,35 @@ def test_an_average_that_is_not_there_is_refused(source, tmp_path):
 def test_a_path_that_is_none_is_refused():
     with pytest.raises(ConfigError, match=r"model\.checkpoint_path=5: must be the path of a file"):
         build_model(node(None) | {"checkpoint_path": 5}, num_classes=3, in_chans=3, img_size=32)
+
+
+def test_a_pipe_is_no_file_of_weights(tmp_path):
+    os.mkfifo(tmp_path / "weights.pt")
+    with pytest.raises(ConfigError, match="is no regular file"):
+        build(tmp_path / "weights.pt")
+
+
+def test_an_address_has_to_be_downloaded():
+    with pytest.raises(ConfigError, match="download it first"):
+        build("https://host/weights.pt")
+
+
+@pytest.mark.parametrize("content", [{0: torch.ones(2)}, {"parts": {"model": 5}}, {"parts": {0: {}}}])
+def test_tensors_without_names(content, tmp_path):
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(ConfigError, match="holds no tensors by name"):
+        build(tmp_path / "weights.pt")
+
+
+def test_numbers_beside_names_are_left_out(source, tmp_path):
+    torch.save({0: torch.ones(2), **source.state_dict()}, tmp_path / "weights.pt")
+    assert torch.equal(build(tmp_path / "weights.pt").state_dict()["conv1.0.weight"], source.conv1[0].weight)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_tensors_that_hold_no_dense_numbers(kind, source, tmp_path):
+    state = source.state_dict()
+    weight = state["fc.weight"]
+    torch.save(state | {"fc.weight": weight.to_sparse() if kind == "sparse" else weight.to("meta")}, tmp_path / "w.pt")
+    with pytest.raises(ConfigError, match=r"fc.weight is sparse, quantized or without numbers"):
+        build(tmp_path / "w.pt")

@@ -11,9 +11,11 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import hydra
@@ -24,12 +26,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hookline.commands.arguments import prepared
+from hookline.commands.arguments import check_flags, prepared
 from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, help_text
 from hookline.commands.resume import with_stored_overrides
 from hookline.config import local, paths, resolvers
-from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, reason_of
+from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, first_line, reason_of
 from hookline.config.groups import group_names
 from hookline.config.structure import check_structure
 from hookline.loggers.streams import open_streams, say, silence
@@ -43,6 +45,9 @@ CLEAR_LINE = "\r\x1b[K"
 # What the operating system says of a place that cannot be written to: full, read-only, forbidden, or no such thing.
 PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 NO_PLACES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+# How a message begins that finds fault with what a node describes as a whole.
+REFUSED = re.compile(r"([\w.]+): ([\w.]+ )?(refused|cannot) ")
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +95,7 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
             print(help_text(about, config_name, local.config_folders(sys.argv[1:])), end="")
         else:
             sys.argv[1:] = with_shared_keys(with_stored_overrides(prepared(sys.argv[1:])))
-            main()
+            _run(main)
         sys.stdout.flush()
     except BrokenPipeError:
         silence(sys.stdout)  # or the flush at exit fails, too
@@ -107,9 +112,27 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         sys.exit(outcome.status)
 
 
+def _run(main: Callable[[], Any]) -> None:
+    """Call Hydra; where it shows a part of the config that is not there, raise `ConfigError` for its own words."""
+    flags = check_flags(sys.argv[1:])
+    if flags.cfg is None or flags.package is None:
+        main()
+        return
+    with redirect_stderr(StringIO()) as told:
+        try:
+            main()
+        except SystemExit as error:
+            raise ConfigError(f"--package={flags.package}: {reason_of(ValueError(told.getvalue()))}") from error
+
+
 def is_users(error: BaseException) -> bool:
     """Say whether an error is the user's to mend: a wrong value, or a place that cannot be written to."""
     return isinstance(error, USER_ERRORS) or (isinstance(error, OSError) and error.errno in (*PLACES, *NO_PLACES))
+
+
+def overrides() -> list[str]:
+    """Return this job's overrides as they were written; read one by one, interpolations in them would be resolved."""
+    return OmegaConf.to_container(HydraConfig.get().overrides.task)  # type: ignore[return-value]
 
 
 def chosen_option(group: str) -> dict[str, Any] | None:
@@ -123,8 +146,22 @@ def chosen_option(group: str) -> dict[str, Any] | None:
     return OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[return-value]
 
 
-def explain(error: BaseException) -> str:
-    """Return the one message that tells a user's error."""
+def explain(error: BaseException, given: Sequence[str] = ()) -> str:
+    """Return the one line that tells a user's error.
+
+    Args:
+        error: what was raised.
+        given: the job's overrides; where a whole node was refused and one of them alone is below it, that is named.
+    """
+    text = first_line(_told(error))
+    if match := REFUSED.match(text):
+        below = [override.lstrip("+") for override in given if override.lstrip("+~").startswith(f"{match[1]}.")]
+        if len(below) == 1 and not below[0].startswith(f"{match[1]}._target_"):
+            return f"{below[0]}{text.removeprefix(match[1])}"
+    return text
+
+
+def _told(error: BaseException) -> str:
     if isinstance(error, ConfigError | ParameterError):
         return str(error)
     causes = list(_causes(error))
@@ -152,19 +189,27 @@ def explain(error: BaseException) -> str:
             return f"{' '.join(sys.argv[1:])}: the defaults lists of its config files name each other in a circle"
     text = str(error).strip()
     if match := re.match(r"Error merging override (.*)", text):
-        return f"{match[1]}: {str(causes[-1]).splitlines()[0]}"
+        return f"{_unquoted(match[1])}: {first_line(str(causes[min(1, len(causes) - 1)]))}"
+    if match := re.search(r"node `(\w+)` is not a container", text):
+        return f"{_argument_of(match[1])}: must be a mapping"
+    if match := re.match(r"While dereferencing interpolation '\$\{([\w.]+)\}'.*\n *full_key: hydra\..*dir\b", text):
+        return f"{_argument_of(match[1])}: must be the path of a folder"
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
         groups = group_names(local.config_folders(sys.argv[1:]))
         return f"{word}: there is no such key or config group.{did_you_mean(word, groups)} Groups: {', '.join(groups)}"
+    if match := re.match(r"Could not append to config. An item is already at '([^']+)'", text):
+        return f"+{_argument_of(match[1])}: there is such a key already; leave out the +"
     if match := re.match(r"Could not delete from config. '([^']+)' does not exist", text):
         return f"~{match[1]}: cannot be removed: there is no such key, or it is null already"
-    return " ".join(text.split("\n")[:2]) or type(error).__name__
+    return reason_of(error)
 
 
 def _no_such_key(key: str, parent: Any) -> str:
     """Return what to say of a key that its parent lacks: the parent's keys, and where else there is a key like it."""
-    known, word = [str(name) for name in parent], key.rpartition(".")[2]
+    known, (above, _, word) = [str(name) for name in parent], key.rpartition(".")
+    if not known:
+        return f"{key}: there is no such key: {above} has none"
     elsewhere = ""
     if parent._get_parent() is None:
         # Hydra's own key is of no use in a list of what a run has; a group that is left out by default is.
@@ -189,7 +234,7 @@ def _keys_below(node: Any, key: str = "") -> Iterator[str]:
 def broken_file() -> str:
     """Return which of the config files cannot be read and why, or an empty string."""
     folders = local.config_folders(sys.argv[1:])
-    for path in (path for folder in reversed(folders) for path in sorted(folder.rglob("*.yaml"))):
+    for path in (path for folder in reversed(folders) for path in sorted(folder.rglob("*.yaml")) if path.is_file()):
         try:
             OmegaConf.load(path)
         except Exception as error:  # whatever the reader of YAML raises
@@ -205,6 +250,17 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
+
+
+def _unquoted(override: str) -> str:
+    """Return an override as it was written, without the quotes that Hydra's grammar needs."""
+    return re.sub(r"='(.*)'$", r"=\1", override)
+
+
+def _argument_of(key: str) -> str:
+    """Return the argument that gives a key its value, or the key."""
+    found = (argument.lstrip("+") for argument in reversed(sys.argv) if argument.lstrip("+").startswith(f"{key}="))
+    return next(found, key)
 
 
 def _given(path: str) -> str:
@@ -263,8 +319,9 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
     def logged(cfg: DictConfig) -> Any:
         outcome.started = True
         hydra = HydraConfig.get()
+        given = overrides()
         try:
-            check_structure(cfg, str(hydra.job.config_name), hydra.overrides.task)
+            check_structure(cfg, str(hydra.job.config_name), given)
             return _resolve(task)(cfg)
         except BaseException as error:
             log.debug("stopped by %s", type(error).__name__, exc_info=True)
@@ -276,10 +333,10 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
             if hydra.mode == RunMode.RUN:
                 if not is_users(error):
                     raise
-                say(f"error: {explain(error)}")
+                say(f"error: {explain(error, given)}")
                 sys.exit(USER_ERROR)
             if is_users(error):
-                say(f"error in job {hydra.job.num}: {explain(error)}")
+                say(f"error in job {hydra.job.num}: {explain(error, given)}")
                 outcome.status = outcome.status or USER_ERROR
             else:
                 say(f"error in job {hydra.job.num}: {reason_of(error)}\n{traceback.format_exc()}")

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from hookline.config import local
-from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.errors import ConfigError, did_you_mean, reason_of
 from hookline.config.groups import group_names, options
 from hookline.config.moved import moved_override
+
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "preview.output_dir")
+
+# Nodes of Hydra's that are options of its groups; a value in their place is taken, and fails later without a key.
+HYDRAS_GROUPS = ("hydra.launcher", "hydra.sweeper")
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
@@ -24,10 +34,29 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: an argument can be none of the user's intentions.
     """
+    check_flags(arguments)
     sweeps = any(re.match(r"--multirun|-[a-z]*m|hydra\.mode=", argument) for argument in arguments)
     folders = local.config_folders(arguments)
     groups = {name: sorted(options(folders, name)) for name in group_names(folders)}
     return [_prepared(a, sweeps, groups) if "=" in a and not a.startswith("-") else _checked(a) for a in arguments]
+
+
+def check_flags(arguments: Sequence[str]) -> Namespace:
+    """Return what Hydra makes of the command line.
+
+    Raises:
+        ConfigError: a flag is none of Hydra's, or has a value that it cannot have.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    parsed = parser.parse_args(arguments)
+    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
+        raise ConfigError(f"--config-dir={parsed.config_dir}: there is no such folder")
+    return parsed
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; --help and --hydra-help list the flags")
 
 
 def _checked(argument: str) -> str:
@@ -56,7 +85,28 @@ def _prepared(argument: str, sweeps: bool, groups: Mapping[str, list[str]]) -> s
         raise ConfigError(
             f"{argument}: has several values; to run them all add --multirun, for a list write {key}=[{value}]"
         )
-    return _option(argument, override, groups) if override.key_or_group in groups else argument
+    if override.key_or_group in groups:
+        return _option(argument, override, groups)
+    _check_values(argument, override)
+    return argument
+
+
+def _check_values(argument: str, override: Override) -> None:
+    """Raise `ConfigError` where Hydra would take what leads nowhere, or would say nothing of the key."""
+    key = override.key_or_group
+    if key in HYDRAS_GROUPS and "/" not in argument.partition("=")[0]:
+        raise ConfigError(f"{argument}: must be {key.replace('.', '/')}=NAME, which chooses one of Hydra's options")
+    if override.is_sweep_override():
+        try:
+            values = list(islice(override.sweep_string_iterator(), 1))
+        except ValueError as error:
+            raise ConfigError(f"{argument}: {reason_of(error)}") from error
+        if not values:
+            raise ConfigError(f"{argument}: has no values")
+    elif key in FOLDERS and (override.value() == "" or isinstance(override.value(), list | dict)):
+        raise ConfigError(f"{argument}: must be the path of a folder")
+    elif key == "hydra.output_subdir" and Path(str(override.value())).is_absolute():
+        raise ConfigError(f"{argument}: must be the name of a folder inside the run directory")
 
 
 def _malformed(argument: str, reason: str) -> ConfigError:
@@ -74,6 +124,8 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
             return f"{group}=none"
         if group == "experiment":
             return argument
+    if argument.partition("=")[2] in known and not isinstance(value, str):
+        return "{}={}".format(argument.partition("=")[0], quoted(argument.partition("=")[2]))  # named `inf`, or `1`
     names = value if isinstance(value, list) else [value]
     if not override.is_sweep_override() and not override.is_delete() and not all(isinstance(n, str) for n in names):
         near = did_you_mean(str(value), known)

@@ -41,7 +41,7 @@ def find_lr(cfg: DictConfig) -> float:
     runner.schedules = {"lr": curve.for_run(runner.clock)}
     runner.register_hooks([test])
     runner.run()
-    return report(test, out, find.iterations, find.shape, scale=float(cfg.optimizer.lr) / largest)
+    return report(test, out, find, scale=float(cfg.optimizer.lr) / largest)
 
 
 def build_test_runner(cfg: DictConfig, out: Path) -> Runner:
@@ -73,28 +73,30 @@ def check(cfg: DictConfig) -> DictConfig:
     return find
 
 
-def report(test: RangeTestHook, out: Path, planned: int, shape: str, scale: float = 1.0) -> float:
+def report(test: RangeTestHook, out: Path, find: DictConfig, scale: float = 1.0) -> float:
     """Write what the test saw, say where, and return the suggested learning rate.
 
     Args:
         test: the hook that watched it.
         out: folder for the files.
-        planned: how many iterations there should have been.
-        shape: `exp` or `linear`.
+        find: the node of that name.
         scale: what `optimizer.lr` is as a factor of the largest learning rate of the groups.
     """
     if len(test.lr) < 10:
-        raise ConfigError(f"find.start_lr: the loss broke after {len(test.lr)} iterations; start lower")
+        broke = f"the loss broke after {len(test.lr)} iterations, at a learning rate of {test.lr[-1]:.3g}"
+        if test.lr[-1] > 10 * test.lr[0]:
+            raise ConfigError(f"find.end_lr={find.end_lr:g}: {broke}; end lower, or in more find.iterations")
+        raise ConfigError(f"find.start_lr={find.start_lr:g}: {broke}; start lower")
     with replacing(out / "find_lr.csv") as path, path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["iter", "lr", "loss", "smoothed_loss"])
-        writer.writerows(zip(range(planned), test.lr, test.loss, test.smoothed, strict=False))
+        writer.writerows(zip(range(find.iterations), test.lr, test.loss, test.smoothed, strict=False))
     best = suggest(test.lr, test.smoothed)
     with replacing(out / "find_lr.png") as path:
         draw_range_test(
-            path, lr=test.lr, loss=test.loss, smoothed=test.smoothed, suggestion=best, log_scale=shape == "exp"
+            path, lr=test.lr, loss=test.loss, smoothed=test.smoothed, suggestion=best, log_scale=find.shape == "exp"
         )
-    stopped = f"the loss broke at lr {test.lr[-1]:.3g}" if len(test.lr) < planned else "the loss did not break"
+    stopped = f"the loss broke at lr {test.lr[-1]:.3g}" if len(test.lr) < find.iterations else "the loss did not break"
     advice = "no suggestion: the loss never fell"
     if best is not None:
         groups = "" if math.isclose(scale, 1) else f" (so that the largest of the groups is {best:.2g})"

@@ -21,9 +21,9 @@ from hookline.analysis.preview import Preview, compute, write_csv, write_tensorb
 from hookline.charts.alike import alike, label
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
-from hookline.commands.app import chosen_option
+from hookline.commands.app import chosen_option, overrides
 from hookline.config.checks import check_bool, check_number
-from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.errors import ConfigError, did_you_mean, shown
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
 from hookline.experiment import (
@@ -65,10 +65,10 @@ def plot_lr(cfg: DictConfig) -> None:
         print(f"each curve's lr_curve.png, lr_curve.csv, tensorboard: {out}/{{{','.join(previews)}}}")
     else:
         preview = preview_of(cfg, clock)
-        write(out, preview, " ".join(o for o in hydra.overrides.task if not o.startswith("preview.")))
+        write(out, preview, " ".join(o for o in overrides() if not o.startswith("preview.")))
         drawn = dict(preview.lr)
         if hydra.mode == RunMode.MULTIRUN:
-            told = [o.removeprefix("lr_schedule=").removeprefix("lr_schedule.") for o in _swept(hydra)]
+            told = [o.removeprefix("lr_schedule=").removeprefix("lr_schedule.") for o in _swept()]
             _jobs[" ".join(told) or str(hydra.job.num)] = preview
             _sweep_dir[:] = [Path(hydra.sweep.dir)]
     print(
@@ -246,16 +246,18 @@ def compared(cfg: DictConfig) -> dict[str, DictConfig]:
 
     What the command line says of `lr_schedule.KEY` holds for every one of them that has the key.
     """
-    overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("preview.compare")]
+    given = [o for o in overrides() if not o.startswith("preview.compare")]
     parser = OverridesParser.create()
-    of_schedule = [parser.parse_override(o) for o in overrides if o.lstrip("+").startswith("lr_schedule.")]
-    rest = [o for o in overrides if not o.lstrip("+").startswith(("lr_schedule.", "lr_schedule="))]
+    of_schedule = [parser.parse_override(o) for o in given if o.lstrip("+").startswith("lr_schedule.")]
+    rest = [o for o in given if not o.lstrip("+").startswith(("lr_schedule.", "lr_schedule="))]
     if isinstance(cfg.preview.compare, str) or not isinstance(cfg.preview.compare, Sequence):
-        raise ConfigError(f"preview.compare={cfg.preview.compare}: must be a list of lr_schedule options")
+        raise ConfigError(f"preview.compare={shown(cfg.preview.compare)}: must be a list of lr_schedule options")
     found = {}
     for name in cfg.preview.compare:
         if not isinstance(name, str):
-            raise ConfigError(f"preview.compare={name}: must be a list of lr_schedule options")
+            raise ConfigError(f"preview.compare={shown(name)}: must be a list of lr_schedule options")
+        if name in found:
+            raise ConfigError(f"preview.compare={shown(cfg.preview.compare)}: names {name} twice")
         with told_at("preview.compare"):
             node = compose(HydraConfig.get().job.config_name, [*rest, f"lr_schedule={name}"])
         for override in of_schedule:
@@ -321,9 +323,8 @@ def has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(os.environ.get(v) for v in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def _swept(hydra: Any) -> list[str]:
+def _swept() -> list[str]:
     """Return this job's overrides that differ between the jobs of the sweep."""
-    several = [o.partition("=")[0] for o in hydra.overrides.task]
     command = [o for o in sys.argv[1:] if "," in o or "(" in o]
     keys = {o.partition("=")[0] for o in command}
-    return [o for o, key in zip(hydra.overrides.task, several, strict=True) if not keys or key in keys]
+    return [o for o in overrides() if not keys or o.partition("=")[0] in keys]

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.commands.arguments import quoted
 from hookline.config.checks import check_bool
-from hookline.config.errors import ConfigError, reason_of
+from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.files import replacing
 from hookline.config.instantiate import told_at
 from hookline.loggers.console import log_file_lengths
@@ -164,10 +164,10 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
         old, new = then.get(key), now.get(key)
         if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force")):
             continue
-        change = f"{key}: {_shown(old)} -> {_shown(new)}"
+        change = f"{key}: {shown(old)} -> {shown(new)}"
         if _below(key, MUST_STAY) and not force:
             raise ConfigError(
-                f"{key}={_shown(new)}: cannot change in mid-run, it was {_shown(old)}; start a new run, or give"
+                f"{key}={shown(new)}: cannot change in mid-run, it was {shown(old)}; start a new run, or give"
                 " resume_force=true"
             )
         lines.append(change if _below(key, MAY_CHANGE) else f"{change} (the run goes on differently from here)")
@@ -211,7 +211,3 @@ def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def _below(key: str, prefixes: Sequence[str]) -> bool:
     return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
-
-
-def _shown(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

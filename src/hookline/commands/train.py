@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
-from hookline.commands.app import chosen_option, is_users
+from hookline.commands.app import chosen_option, is_users, overrides
 from hookline.commands.resume import check_changes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError, reason_of, told_of
@@ -51,12 +51,12 @@ def train(cfg: DictConfig) -> float:
     started = time.perf_counter()
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
-    overrides = [o for o in hydra.overrides.task if not o.startswith(("resume=", "resume_force="))]
+    given = [o for o in overrides() if not o.startswith(("resume=", "resume_force="))]
     state = load_state(cfg, directory)
     if state:
         keep_chosen(cfg, state)
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
-    job = Job(directory, overrides=overrides)
+    job = Job(directory, overrides=given)
     status = job.read_status()
     if cfg.resume == "auto" and state is None:  # what a try without a checkpoint has left is of no run
         cut_back(directory, None)
@@ -67,7 +67,7 @@ def train(cfg: DictConfig) -> float:
         assert runner is not None
         if state:
             cut_back(directory, state)
-            store_overrides(directory, overrides)
+            store_overrides(directory, given)
         job.write_classes(runner.train_loader.source.classes)
         describe(cfg, runner)
         if state:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import re
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+import yaml
 
 
 class ConfigError(Exception):
@@ -41,13 +43,35 @@ class ParameterError(ValueError):
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's text in one line, its kind before it where the text says little by itself."""
-    text, kind = " ".join(str(error).split()), type(error).__name__
+    """Return the first line of an error's text, its kind before it where the text says little by itself."""
+    text, kind = first_line(str(error)), type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
     if isinstance(error, AssertionError) and not text:
         return traceback.extract_tb(error.__traceback__)[-1].line or kind
     return f"{kind}: {text}" if text and len(text.split()) < 4 else text or kind
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a text, with those after it as long as a line ends in a colon and so announces another.
+
+    What libraries write below it, such as the frames of a C++ stack, is for those who mend the library.
+    """
+    found = re.match(r"\s*([^\n]*:[ \t]*\n)*[^\n]*", text.strip())
+    return " ".join(found[0].split()) if found else ""
+
+
+def shown(value: object) -> str:
+    """Return a value as it is written on the command line and in YAML."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {shown(child)}" for key, child in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    if value is None or value == "":
+        return "null" if value is None else "''"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def told_of(error: BaseException) -> str:

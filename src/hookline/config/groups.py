@@ -23,9 +23,14 @@ def options(folders: Iterable[Path], group: str) -> dict[str, str]:
     """Return what each option of a group is, by the option's name; earlier folders go first."""
     found: dict[str, str] = {}
     for folder in folders:
-        for path in sorted((folder / group).glob("*.yaml")):
+        for path in yaml_files(folder / group):
             found.setdefault(path.stem, first_comment(path))
     return dict(sorted(found.items()))
+
+
+def yaml_files(folder: Path) -> list[Path]:
+    """Return the config files of a folder; a folder that is called like one is none."""
+    return sorted(path for path in folder.glob("*.yaml") if path.is_file())
 
 
 def first_comment(path: Path) -> str:

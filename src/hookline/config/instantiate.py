@@ -26,7 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hookline.config.checks import check_bool, check_choice
-from hookline.config.errors import ConfigError, ParameterError, did_you_mean, reason_of
+from hookline.config.errors import ConfigError, ParameterError, did_you_mean, first_line, reason_of, shown, told_of
+from hookline.config.hints import in_words
 from hookline.config.kinds import check_kind, is_pythons_own, wrong_kind
 
 # Keys of a node that speak to instantiate and are no arguments of the target.
@@ -100,8 +101,8 @@ def refused(
     named = _named_in(reason, node)
     if named is None:
         return ConfigError(f"{key}: {node['_target_']} refused its arguments: {reason}")
-    shown = f"{key}.{(words or {}).get(named, named)}={_shown(node[named])}"
-    return ConfigError(f"{shown}: {node['_target_']} refused it: {reason}")
+    told = f"{key}.{(words or {}).get(named, named)}={shown(node[named])}"
+    return ConfigError(f"{told}: {node['_target_']} refused it: {reason}")
 
 
 @contextmanager
@@ -126,26 +127,26 @@ def told_at(key: str) -> Iterator[None]:
 def parameter_error(key: str, error: ParameterError) -> ConfigError:
     """Return the user's view of a bad parameter of the object at `key` (empty for the config's root)."""
     name = f"{key}.{error.name}" if key else error.name
-    return ConfigError(f"{name}={_shown(error.value)}: must be {error.expected}")
+    return ConfigError(f"{name}={shown(error.value)}: must be {error.expected}")
 
 
 def to_plain(node: object, key: str) -> dict[str, Any]:
     """Return the node as plain containers, interpolations resolved."""
     plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if not isinstance(plain, Mapping):
-        raise ConfigError(f"{key}={_shown(plain)}: must be a mapping with a _target_")
+        raise ConfigError(f"{key}={shown(plain)}: must be a mapping, in which _target_ names what to build")
     return {str(name): value for name, value in plain.items()}
 
 
 def locate(path: object, key: str) -> Callable[..., Any]:
     """Return the class or function that a `_target_` names."""
     if not isinstance(path, str) or not path:
-        raise ConfigError(f"{key}._target_={_shown(path)}: must be the dotted path of a class or function")
+        raise ConfigError(f"{key}._target_={shown(path)}: must be the dotted path of a class or function")
     try:
         target = resolve_name(path)
     except (Exception, SystemExit) as error:  # whatever importing that module raises
         raise ConfigError(
-            f"{key}._target_={path}: cannot be imported ({type(error).__name__}: {error}){_near_target(path)}"
+            f"{key}._target_={path}: cannot be imported ({first_line(told_of(error))}){_near_target(path)}"
         ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={path}: is a {type(target).__name__}, not a class or function")
@@ -183,26 +184,26 @@ def check_node(
         return
     hints = _hints(target)
     for argument, value in arguments.items():
-        shown = f"{key}.{words.get(argument, argument)}={_shown(value)}"
+        told = f"{key}.{words.get(argument, argument)}={shown(value)}"
         if argument in given:
-            raise ConfigError(f"{shown}: comes from the run itself; leave it out")
+            raise ConfigError(f"{told}: comes from the run itself; leave it out")
         if argument not in parameters and not takes_any:
             known = [words.get(p, p) for p in parameters if p not in given]
             raise ConfigError(
-                f"{shown}: {name} takes no argument {argument!r}.{did_you_mean(argument, known)}"
-                f" It takes: {', '.join(known)}"
+                f"{told}: {name} takes no argument {argument!r}.{did_you_mean(argument, known)}"
+                f" It takes: {', '.join(known) or 'none'}"
             )
         default = parameters[argument].default if argument in parameters else None
         if type(value) is bool and type(default) in (int, float):
-            raise ConfigError(f"{shown}: must be a number")
+            raise ConfigError(f"{told}: must be a number")
         if argument in hints and not _has_target(value) and not _fits(value, hints[argument]):
             hint = hints[argument]
-            wanted = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
             if isinstance(value, Mapping):  # one of its values does not fit
                 wrong = next((name for name, child in value.items() if not _fits({name: child}, hint)), None)
                 if wrong is not None:
-                    shown = f"{shown.partition('=')[0]}.{wrong}={_shown(value[wrong])}"
-            raise ConfigError(f"{shown}: must be of type {wanted}")
+                    hint = next((typing.get_args(m)[1] for m in _members(hint) if len(typing.get_args(m)) == 2), hint)
+                    told = f"{told.partition('=')[0]}.{wrong}={shown(value[wrong])}"
+            raise ConfigError(f"{told}: must be {in_words(hint)}")
     by_place = list(parameters)[: len(node.get("_args_") or [])]
     for parameter in parameters.values():
         if parameter.name in by_place:
@@ -375,7 +376,3 @@ def _nodes_in(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         if isinstance(child, Mapping) and "_target_" in child:
             yield path, child
         yield from _nodes_in(child, path)
-
-
-def _shown(value: object) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

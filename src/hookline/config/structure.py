@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.errors import ConfigError, did_you_mean, shown
 from hookline.config.paths import conf
 
 # Groups whose keys the program reads one by one, and the file that lists them. The keys of other groups are arguments
@@ -36,7 +36,9 @@ def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -
     read = set(re.findall(r"\$\{(\w+)", OmegaConf.to_yaml(cfg)))
     for key, value in cfg.items_ex(resolve=False):
         name = str(key)
-        if name in groups:
+        if name == "experiment":
+            _check_experiment(value)
+        elif name in groups:
             _check_mapping(name, value, f"one of the options of {name}")
             if name in READ_BY_KEY and value is not None:
                 _check_keys(name, value, OmegaConf.load(conf() / READ_BY_KEY[name]))
@@ -66,6 +68,17 @@ def _root(name: str) -> tuple[list[str], dict[Any, Any]]:
             groups += below
             keys |= further
     return groups, keys | {key: own[key] for key in own if key != "hydra" and key not in groups}
+
+
+def _check_experiment(value: object) -> None:
+    """Raise `ConfigError` where a recipe's keys have become keys of the group and not of the run."""
+    if value is not None:
+        key, child = next(iter(value.items())) if isinstance(value, Mapping) and value else (None, value)
+        full = "experiment" if key is None else f"experiment.{key}"
+        raise ConfigError(
+            f"{full}={shown(child)}: is no key of a run; the option's file must begin with the line"
+            " # @package _global_, so that what it holds are the run's keys"
+        )
 
 
 def _check_mapping(name: str, value: object, expected: str) -> None:

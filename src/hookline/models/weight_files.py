@@ -60,6 +60,9 @@ def read_weights(path: str | Path, wanted: str = "auto") -> Weights:
     if not state:
         names = ", ".join(map(str, list(content)[:5]))
         raise ConfigError(f"{KEY}={path}: holds no tensors by name; it has {names}")
+    for tensor, value in state.items():
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+            raise ConfigError(f"{KEY}={path}: {tensor} is sparse, quantized or without numbers; save dense tensors")
     if not averages:
         return Weights(state, "")
     return Weights(state, f"the average {name}" if name is not None else f"not the average {next(iter(averages))}")
@@ -93,6 +96,10 @@ def _existing(path: str | Path) -> Path:
         there = sorted(str(place.relative_to(file)) for place in places if place.suffix in SUFFIXES)
         holds = f"It holds {', '.join(there[:5])}" if there else "It holds no file of weights"
         raise ConfigError(f"{KEY}={path}: is a folder; name a file. {holds}")
+    if file.exists():
+        raise ConfigError(f"{KEY}={path}: is no regular file")
+    if re.match(r"\w+://", str(path)):
+        raise ConfigError(f"{KEY}={path}: must be the path of a file; download it first")
     there = [p.name for p in file.parent.iterdir() if p.suffix in SUFFIXES] if file.parent.is_dir() else []
     raise ConfigError(f"{KEY}={path}: there is no such file.{did_you_mean(file.name, there)}")
 
@@ -128,7 +135,9 @@ def _plain(content: Mapping[str, Any]) -> Any:
 def _averages(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the averages of the weights in a checkpoint, by name."""
     if isinstance(parts := content.get("parts"), Mapping):
-        hooks = {name: part for name, part in parts.items() if name.startswith("hooks.") and isinstance(part, Mapping)}
+        hooks = {
+            name: part for name, part in parts.items() if str(name).startswith("hooks.") and isinstance(part, Mapping)
+        }
         return {name: hook["model"] for name, hook in hooks.items() if isinstance(hook.get("model"), Mapping)}
     return {name: content[name] for name in AVERAGES if isinstance(content.get(name), Mapping)}
 
@@ -144,4 +153,7 @@ def _chosen(content: Mapping[str, Any], averages: Mapping[str, Any]) -> str | No
 
 
 def _tensors(state: Any) -> dict[str, Tensor]:
-    return {name: value for name, value in clean_state_dict(state).items() if isinstance(value, Tensor)}
+    if not isinstance(state, Mapping):
+        return {}
+    tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    return clean_state_dict(tensors)

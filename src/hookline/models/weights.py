@@ -14,7 +14,7 @@ from timm.models import split_model_name_tag
 from timm.models._manipulate import adapt_input_conv
 from torch import Tensor, nn
 
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, first_line, told_of
 from hookline.models.weight_files import KEY, read_weights, without_prefix
 from hookline.optim.parameter_names import head_names, in_modules
 
@@ -155,7 +155,7 @@ def cached_config(model_name: str, repo: str) -> None:
     except Exception as error:  # of whichever HTTP library the client uses
         raise ConfigError(
             f"model.model_name={model_name}: config.json of {constants.ENDPOINT}/{repo} is not in the cache folder"
-            f" {constants.HF_HUB_CACHE} and cannot be downloaded ({type(error).__name__}: {error})"
+            f" {constants.HF_HUB_CACHE} and cannot be downloaded ({first_line(told_of(error))})"
         ) from error
 
 
@@ -175,7 +175,7 @@ def unreachable(model_name: str, repo: str, file: str, error: BaseException) -> 
 
     return ConfigError(
         f"model.pretrained=true: the weights of {model_name} ({file} of {constants.ENDPOINT}/{repo}) are not in the"
-        f" cache folder {constants.HF_HUB_CACHE} and cannot be downloaded ({type(error).__name__}: {error})."
+        f" cache folder {constants.HF_HUB_CACHE} and cannot be downloaded ({first_line(told_of(error))})."
         f" Where there is internet, run `hf download {repo} {file}` and copy the folder"
         f" models--{repo.replace('/', '--')} from its cache into this one (HF_HOME moves the cache, HF_HUB_OFFLINE=1"
         " keeps the client from trying); or copy the file anywhere and give model.pretrained=false"

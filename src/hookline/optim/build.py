@@ -59,12 +59,12 @@ def build_optimizer(
     """
     plain = to_plain(node, KEY)
     target = locate(plain.get("_target_"), KEY)
+    if not isinstance(target, type) or not issubclass(target, Optimizer) or target is Optimizer:
+        raise ConfigError(f"{KEY}._target_={plain['_target_']}: must name a subclass of torch.optim.Optimizer")
     if option is not None and option.get("_target_") != plain["_target_"]:
         plain = _without_leftovers(plain, target, option)
     _refuse_closure(target, plain["_target_"])
     refuse_sparse(target, plain["_target_"])
-    if isinstance(target, type) and not issubclass(target, Optimizer):
-        raise ConfigError(f"{KEY}._target_={plain['_target_']}: must name a torch.optim.Optimizer")
     check_node(plain, KEY, {"params": None})
     with told_at(KEY):
         check_arguments(target, plain, model.parameters())
@@ -72,11 +72,13 @@ def build_optimizer(
     if lr_scale != 1.0 and base.lr is not None:
         plain["lr"] = base.lr * lr_scale
         base = base._replace(lr=plain["lr"])
+    if next(model.parameters(), None) is None:
+        raise ConfigError(f"model: {type(model).__name__} has no parameters; there is nothing to train")
     if not any(p.requires_grad for p in model.parameters()):
         raise ConfigError("freeze: all parameters of the model are frozen; nothing is left to train")
     groups = make_groups(model, constructor or {"_target_": "hookline.optim.param_groups.Plain"}, base)
     plain |= choose_kernel(target, plain, [p for group in groups for p in group["params"]])
-    optimizer: Optimizer = build(plain, KEY, kind=Optimizer, wanted="a torch.optim.Optimizer", params=groups)
+    optimizer: Optimizer = build(plain, KEY, kind=Optimizer, params=groups)
     start_momentum(optimizer)
     return optimizer
 
