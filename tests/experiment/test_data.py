@@ -9,6 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tests.data.test_sample_loader import Pictures, draw
+from tests.images import write_folder
 from tests.toy import timeless
 from torch import Tensor
 
@@ -145,3 +146,18 @@ def test_a_run_goes_on_in_mid_epoch_with_other_workers(runner, of_folder, kind):
     assert [timeless(row) for row in second.history] == [timeless(row) for row in whole.history]
     own, other = whole.model.state_dict(), second.model.state_dict()
     assert all(torch.equal(own[name], other[name]) for name in own)
+
+
+def test_images_of_files_can_be_held_in_memory(config, tmp_path):
+    root = write_folder(tmp_path / "train", count=4).parent
+    write_folder(root / "val", count=2)
+    batches = []
+    for held in ("null", "true"):
+        options = [f"data.root={root}", "data.batch_size=8", "augment.size=16", f"data.in_memory={held}"]
+        loader = train_loader(config("data=image_folder", *options))
+        if held == "true":  # nothing is read again
+            for path in root.rglob("*.jpg"):
+                path.unlink()
+        batches.append(next(loader.batches(0)))
+    assert torch.equal(batches[0].images, batches[1].images)
+    assert torch.equal(batches[0].indices, batches[1].indices)

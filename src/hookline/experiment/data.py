@@ -147,6 +147,7 @@ def _build_loader(
 ) -> SourceLoader:
     """Return a loader of the kind that suits the source: from memory if it is there and needs no work per sample."""
     from hookline.data import InMemoryLoader, InMemorySource, SampleLoader
+    from hookline.data.held import HeldSource
     from hookline.data.sample_loader import WORKER_TYPES, resolve_workers
     from hookline.data.sample_reader import ON_ERROR
     from hookline.engine.cores import available_cores
@@ -164,6 +165,8 @@ def _build_loader(
     check_choice("on_error", given.get("on_error", "raise"), ON_ERROR)
     if in_memory and not sample_transforms:
         return InMemoryLoader(source, device=device, **options)
+    if in_memory and not isinstance(source, InMemorySource):
+        source = HeldSource(source)
     return SampleLoader(source, sample_transforms=sample_transforms, workers=workers, device=device, **given, **options)
 
 
