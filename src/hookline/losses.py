@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from timm.loss import BinaryCrossEntropy as TimmBinaryCrossEntropy
 from timm.loss import SoftTargetCrossEntropy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hookline.config.checks import check_number
+from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ParameterError
 
 Weight = Sequence[float] | str | None
@@ -42,6 +43,43 @@ class SoftTarget(SoftTargetCrossEntropy):
         if target.ndim == 1:
             target = functional.one_hot(target, x.shape[1]).to(x.dtype)
         return super().forward(x, target)
+
+
+class BinaryCrossEntropy(TimmBinaryCrossEntropy):
+    """timm's binary cross-entropy, each class for itself, of labels or soft targets.
+
+    Args:
+        smoothing: label smoothing, in [0, 1).
+        target_threshold: soft targets above it, in [0, 1), become 1 and others 0; None: they stay soft.
+        sum_classes: sum over the classes instead of the mean.
+        pos_weight: weight of the positive targets, above 0; or a list with one for each class.
+        smooth_dense: smooth soft targets too.
+    """
+
+    def __init__(
+        self,
+        *,
+        smoothing: float = 0.1,
+        target_threshold: float | None = None,
+        sum_classes: bool = False,
+        pos_weight: float | Sequence[float] | None = None,
+        smooth_dense: bool = False,
+    ) -> None:
+        check_number("smoothing", smoothing, ge=0, lt=1)
+        check_bool("sum_classes", sum_classes)
+        check_bool("smooth_dense", smooth_dense)
+        if target_threshold is not None:
+            check_number("target_threshold", target_threshold, ge=0, lt=1)
+        for number in pos_weight if isinstance(pos_weight, Sequence) else [pos_weight]:
+            if number is not None:
+                check_number("pos_weight", number, gt=0)
+        super().__init__(
+            smoothing=smoothing,
+            target_threshold=target_threshold,
+            sum_classes=sum_classes,
+            pos_weight=None if pos_weight is None else torch.tensor(pos_weight),
+            smooth_dense=smooth_dense,
+        )
 
 
 class Focal(nn.Module):
@@ -89,7 +127,7 @@ def class_weights(weight: Weight, class_counts: Tensor | None) -> Tensor | None:
         counts = class_counts.double().cpu()
         return torch.where(counts > 0, counts.sum() / (len(counts) * counts.clamp_min(1)), 0.0).float()
     for value in weight:
-        check_number("weight", value, ge=0)
+        check_number("weight", value, ge=0, le=torch.finfo(torch.float32).max)
     return torch.tensor(weight, dtype=torch.float32)
 
 

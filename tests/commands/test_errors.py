@@ -59,7 +59,7 @@ CASES = {
     "hook interval": (["hooks.text.interval=0"], ["hooks.text.interval=0", "> 0"]),
     "logger interval": (["logger.interval=0"], ["logger.interval=0", "> 0"]),
     "evaluation interval": (["evaluation.interval=0"], ["evaluation.interval=0", "> 0"]),
-    "monitor without a direction": (["evaluation.monitor=time/mine"], ["evaluation.mode=null", "time/mine"]),
+    "monitor without a direction": (["evaluation.monitor=time/epoch"], ["evaluation.mode=null", "time/epoch"]),
     "unknown direction": (["evaluation.mode=up"], ["evaluation.mode=up", "min, max"]),
     "metric's parameter": (["evaluation.metrics.top1.k=0"], ["evaluation.metrics.top1.k=0", "> 0"]),
     "micro-batches": (["update.micro_batches=0"], ["update.micro_batches=0", "> 0"]),

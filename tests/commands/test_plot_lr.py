@@ -132,8 +132,8 @@ def test_the_plateau_of_the_preview_is_that_of_a_run_that_never_improves(evaluat
     notes = Notes(["lr"])
     hook = EvaluationHook(cfg.evaluation.interval, cfg.evaluation.start, cfg.evaluation.by_epoch)
     runner = toy_runner(ScheduleHook(), hook, notes, max_epochs=7, workflow=build_workflow(cfg))
-    # With a threshold of a million times the loss nothing is an improvement but the first value.
-    runner.schedules = {"lr": Plateau(patience=0, factor=0.5, threshold=1e6).for_run(runner.clock)}
+    # No loss falls to a millionth of the first.
+    runner.schedules = {"lr": Plateau(patience=0, factor=0.5, threshold=1 - 1e-6).for_run(runner.clock)}
     preview = compute(runner.schedules, runner.clock, {"lr": {"base": 0.1}}, measured_at(cfg, runner.clock))
     for group in runner.optimizer.param_groups:
         group.setdefault("name", "base")

@@ -35,6 +35,10 @@ TABLE = {
         seed=99999999999999999999  ->  seed=99999999999999999999
         runner.compile=maybe  ->  runner.compile=maybe
         +runner.seed=3  ->  runner.seed
+        runner.max_iters=99999999999999999999999  ->  runner.max_iters=99999999999999999999999: must be an integer
+        runner.max_epochs=99999999999999999999999  ->  runner.max_epochs=99999999999999999999999: must be an integer
+        'runner.workflow=[[train,1],[val,1000000000]]'  ->  runner.workflow=
+        'runner.workflow=[[train,99999999999999999999]]'  ->  runner.workflow=
         +runner.work_dir=x  ->  runner.work_dir
     """,
     "data": """
@@ -105,6 +109,8 @@ TABLE = {
     """,
     "the form of the command line": """
         'seed = 3'  ->  seed = 3
+        -m 'seed=range(0,0)'  ->  seed=range(0,0)
+        -m 'optimizer=glob(zz*)'  ->  optimizer=glob(zz*)
         =5  ->  =5
         ==  ->  ='='
         '+'  ->  +
@@ -170,9 +176,27 @@ TABLE = {
         optimizer=[1,2]  ->  optimizer=[1,2]
         optimizer.lr=0,1  ->  optimizer.lr=0,1
         +optimizer=adam  ->  +optimizer=adam
+        optimizer=adopt optimizer.clip_exp=-1  ->  optimizer.clip_exp=-1
+        optimizer=adopt optimizer.clip_exp=2  ->  optimizer.clip_exp=2
+        optimizer=rprop 'optimizer.step_sizes=[50,1e-6]'  ->  optimizer.step_sizes=[50, 1e-06]
+        optimizer=rprop 'optimizer.etas=[1.2,0.5]'  ->  optimizer.etas=[1.2, 0.5]
+        optimizer=rmsprop optimizer.alpha=1  ->  optimizer.alpha=1
+        optimizer=rmsprop_tf optimizer.alpha=1  ->  optimizer.alpha=1
+        optimizer=adam optimizer.eps=0  ->  optimizer.eps=0
+        optimizer=laprop optimizer.eps=0  ->  optimizer.eps=0
+        optimizer=madgrad optimizer.eps=0  ->  optimizer.eps=0
+        optimizer=adafactor 'optimizer.eps=[0,0.001]'  ->  optimizer.eps=0
+        optimizer=adafactor optimizer.d=0.5  ->  optimizer.d=0.5
+        optimizer=muon optimizer.ns_steps=1000  ->  optimizer.ns_steps=1000
+        optimizer=muon 'optimizer.ns_coefficients=[nan,1,2]'  ->  optimizer.ns_coefficients=nan
+        update.grad_clip.norm_type=1  ->  update.grad_clip.norm_type=1
     """,
     "evaluation, checkpoint, logger and hooks": """
         +hooks.text._partial_=true  ->  hooks.text._partial_=true
+        evaluation.monitor=VAL/TOP1  ->  evaluation.monitor=VAL/TOP1: must be one of train/loss, val/loss
+        evaluation.monitor=foo  ->  evaluation.monitor=foo: must be one of train/loss, val/loss
+        'evaluation.monitor=""'  ->  evaluation.monitor=: must be one of train/loss, val/loss
+        evaluation.monitor=lr  ->  evaluation.mode=null
         evaluation.monitor=val/los  ->  evaluation.monitor=val/los
         evaluation.monitor=val_ema/top1  ->  evaluation.monitor=val_ema/top1
         evaluation.monitor=val/loss2  ->  evaluation.monitor=val/loss2
@@ -240,6 +264,17 @@ TABLE = {
         +model.checkpoint_path=/dev/zero  ->  model.checkpoint_path=/dev/zero: is no regular file
         +model.pretrained_cfg=nope  ->  model
         +model.checkpoint_path=nowhere.pt  ->  model.checkpoint_path=nowhere.pt
+        'loss.weight=[0,0,0,0,0,0,0,0,0,0]'  ->  loss: CrossEntropy is nan
+        'loss.weight=[1e39,1,1,1,1,1,1,1,1,1]'  ->  loss.weight=1e+39
+        loss=bce loss.pos_weight=nan  ->  loss.pos_weight=nan
+        loss=bce loss.pos_weight=0  ->  loss.pos_weight=0
+        loss=bce 'loss.pos_weight=[1,0]'  ->  loss.pos_weight=0
+        loss=bce loss.target_threshold=2  ->  loss.target_threshold=2
+        loss=bce loss.target_threshold=-1  ->  loss.target_threshold=-1
+        loss=bce loss.target_threshold=nan  ->  loss.target_threshold=nan
+        loss=bce loss.smoothing=nan  ->  loss.smoothing=nan
+        model=convnext_atto +model.ls_init_value=nan  ->  model: ConvNeXt gives logits that are not finite
+        model.checkpoint_weights=ema  ->  model.checkpoint_weights=ema
         freeze.patterns=[nope]  ->  freeze.patterns=nope
         freeze.until=nope  ->  freeze.until=nope
         'freeze.patterns=["*"]'  ->  freeze.patterns=[*]
@@ -294,6 +329,8 @@ TABLE = {
         find find.start_lr=0  ->  find.start_lr=0
         find find.end_lr=1e-9  ->  find.end_lr=1e-09
         find find.iterations=5  ->  find.iterations=5
+        find find.iterations=99999999999999999999999  ->  find.iterations=99999999999999999999999
+        find find.iterations=99999999999  ->  find.iterations=99999999999
         find find.diverge=1  ->  find.diverge=1
         find +find.nope=3  ->  find.nope
         find find=5  ->  find=5
@@ -327,6 +364,9 @@ TABLE = {
         optimizer=adagrad momentum_schedule=cosine  ->  momentum_schedule
         weight_decay_schedule=step weight_decay_schedule.step=0  ->  weight_decay_schedule.step=0
         +foo_schedule.step=3  ->  foo_schedule._target_=null
+        lr_schedule=plateau lr_schedule.threshold=2  ->  lr_schedule.threshold=2
+        lr_schedule=plateau lr_schedule.monitor=val/nope  ->  lr_schedule.monitor=val/nope: must be one of train/loss
+        lr_schedule=plateau lr_schedule.monitor=val/loss2  ->  lr_schedule.monitor=val/loss2: must be one of train/loss
         lr_schedule=null  ->  lr_schedule=null
         +foo_schedule=3  ->  foo_schedule=3
         +momentum_schedule.gamma=3  ->  momentum_schedule.gamma=3
@@ -494,6 +534,24 @@ def test_the_way_out_is_told(argument, advice, train):
 @pytest.mark.parametrize("arguments", [["--resolve"], ["-m", "--cfg", "job"], ["--experimental-rerun", "nothing"]])
 def test_hydras_own_flags(arguments, train):
     refused(train(*arguments), "")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "begin"),
+    [
+        ("StepLR step_size=0", "lr_schedule.scheduler=StepLR: must be given arguments that fit"),
+        ("CosineAnnealingLR T_max=0", "lr_schedule.scheduler=CosineAnnealingLR: must be given arguments that fit"),
+        (
+            "ExponentialLR gamma=-3",
+            "lr_schedule: gives a lr of -0.3 in iteration 24; it must stay finite and at least 0",
+        ),
+    ],
+)
+def test_a_library_schedule_that_breaks_after_the_first_epoch(scheduler, begin, train):
+    name, argument = scheduler.split()
+    node = "lr_schedule.scheduler"
+    target = f"{node}._target_=torch.optim.lr_scheduler.{name}"
+    refused(train("lr_schedule=torch", target, f"+{node}.{argument}", "runner.max_epochs=2", "runner.threads=1"), begin)
 
 
 HOOK = "from hookline.hooks import Hook\nclass Mine(Hook):\n"

@@ -102,6 +102,38 @@ class Tuple(nn.Module):
         return (self.body(images), self.body(images)) if self.training else self.body(images)
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+class Failing(nn.Module):
+    """Fails with an error that gives no text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, *given):
+        raise Mute
+
+
+class Idle(torch.optim.SGD):
+    def step(self, closure=None): ...
+
+
+class Scaled(nn.Module):
+    """A linear model, its logits times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        self.factor = factor
+
+    def forward(self, images):
+        return self.body(images) * self.factor
+
+
 class Refusing(torch.optim.SGD):
     def step(self, closure=None):
         raise ValueError("I make no step")
@@ -120,6 +152,12 @@ class Refusing(torch.optim.SGD):
         ({"loss": Wrong("detached")}, 4, 4, ["loss: Wrong must return one number", "does not depend"]),
         ({"loss": Wrong("vector")}, 4, 4, ["loss: Wrong must return one number", "shape (4,)"]),
         ({"loss": nn.CrossEntropyLoss(weight=torch.ones(2))}, 4, 4, ["loss: "]),
+        ({"loss": nn.CrossEntropyLoss(weight=torch.zeros(3))}, 4, 4, ["loss: CrossEntropyLoss is nan"]),
+        ({"loss": nn.CrossEntropyLoss(weight=torch.full((3,), torch.inf))}, 4, 3, ["loss: CrossEntropyLoss is nan"]),
+        ({"model": Scaled(torch.nan)}, 4, 4, ["model: Scaled gives logits that are not finite", "1x2x2", "in fp32"]),
+        ({"model": Scaled(1e30), "precision": "fp16"}, 4, 4, ["model: Scaled gives logits", "in fp16"]),
+        ({"model": Failing()}, 4, 4, ["model: Failing cannot be trained on the data's 1x2x2 images: Mute"]),
+        ({"loss": Failing()}, 4, 4, ["loss: Mute"]),
         ({"refusing": True}, 4, 4, ["optimizer: Refusing cannot make a step: I make no step"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -136,6 +174,47 @@ def test_the_part_to_blame_is_named(options, size, last, expected):
         check_update(update, batch, batch_size=size, last=last)
     assert all(word in str(error.value) for word in expected), error.value
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["model", "loss"])
+def test_an_error_without_a_text_is_told_by_its_kind(part):
+    update = toy_runner(**{part: Failing()}).update
+    with pytest.raises(ConfigError, match=f"^{part}: Failing cannot .*: Mute$"):
+        check_model(update.forward, update.loss, next(toy_loader().batches(0)), 3)
+
+
+def test_images_that_are_not_finite_are_the_datas_fault():
+    batch = next(toy_loader().batches(0))
+    batch.images[0] = torch.inf
+    with pytest.raises(ConfigError, match=r"^data\.train_transforms: "):
+        check_update(toy_runner().update, batch, batch_size=4, last=4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 1e30},  # the second loss is not finite, and that is for the run to tell
+        {"model": Scaled(1e4), "precision": "fp16"},  # gradients overflow, the step is skipped
+        {"lr": 0.0},
+        {"loss": nn.CrossEntropyLoss(weight=torch.tensor([0.0, 1, 1]))},  # the last batch's one sample has no weight
+    ],
+    ids=["large lr", "overflow in fp16", "lr 0", "a batch without weight"],
+)
+def test_what_may_happen_in_a_run_is_let_without_a_word(options, caplog):
+    batch = next(toy_loader(samples=4).batches(0))
+    check_update(toy_runner(**options).update, batch, batch_size=4, last=1)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("lr", [0.1, 1e-30])
+def test_an_update_that_changes_no_parameter_is_warned_of(lr, caplog):
+    model = Scaled(1.0)
+    kind = Idle if lr == 0.1 else torch.optim.SGD
+    update = toy_runner(model=model, optimizer=kind(model.parameters(), lr=lr)).update
+    check_update(update, next(toy_loader().batches(0)), batch_size=4, last=4)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("optimizer: the first update changes no parameter")
+    assert f"{lr:g}" in record.getMessage()
 
 
 def test_an_update_that_can_do_with_a_tuple_is_let():

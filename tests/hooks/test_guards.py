@@ -58,6 +58,29 @@ def test_a_loss_that_is_not_finite_ends_the_run(value, interval, end):
     assert runner.clock.iter == end
 
 
+@pytest.mark.parametrize("stop_at", [None, 7])
+def test_a_run_whose_last_loss_is_not_finite_has_diverged_though_no_hook_watched(stop_at):
+    class Stop(Hook):
+        def after_train_iter(self, runner):
+            if runner.clock.iter == stop_at:
+                runner.stop("enough")
+
+    runner = toy_runner(Spoil(6), TrainMetricsHook(), Stop())
+    runner.run()
+    assert (runner.status, runner.stop_reason) == ("diverged", "the loss is not finite")
+    assert runner.clock.iter == (10 if stop_at is None else stop_at + 1)
+
+
+def test_a_run_that_has_recovered_is_completed():
+    class Recovers(Hook):
+        def after_train_epoch(self, runner):
+            runner.log({"val/loss": 1.0 if runner.clock.epoch else math.nan})
+
+    runner = toy_runner(Recovers())
+    runner.run()
+    assert runner.status == "completed"
+
+
 def test_a_diverged_run_keeps_its_last_good_checkpoint(tmp_path):
     hooks = [TrainMetricsHook(), EvaluationHook(), CheckpointHook(interval=1, by_epoch=False)]
     runner = toy_runner(Spoil(7), *hooks, NonFiniteLossHook(), job=Job(tmp_path), max_epochs=4)

@@ -113,6 +113,9 @@ def test_files_that_are_no_weights(source, tmp_path):
     torch.save(source, tmp_path / "module.pt")
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
     torch.save(source.state_dict() | {"fc.bias": torch.tensor([0.0, float("nan"), 0.0])}, tmp_path / "nan.pt")
+    torch.save({name: v.to(torch.complex64) for name, v in source.state_dict().items()}, tmp_path / "complex.pt")
+    torch.save({name: v > 0 for name, v in source.state_dict().items()}, tmp_path / "bool.pt")
+    torch.save({name: v.long() for name, v in source.state_dict().items()}, tmp_path / "long.pt")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "best.pt").touch()
     for name, message in {
@@ -126,6 +129,9 @@ def test_files_that_are_no_weights(source, tmp_path):
         "module.pt": r"cannot be read as weights: it holds Python objects.*state_dict\(\)",
         "run": r"is a folder; name a file\. It holds checkpoints/best\.pt",
         "nan.pt": r"holds numbers that are not finite, in fc\.bias",
+        "complex.pt": r"holds numbers of another kind than the model's: .* is torch\.complex64, and torch\.float32",
+        "bool.pt": r"holds numbers of another kind than the model's: .* is torch\.bool, and torch\.float32",
+        "long.pt": r"holds numbers of another kind than the model's: .* is torch\.int64, and torch\.float32",
         "empty.pt": "holds no tensors by name",
         "other.pt": "none of its 1 tensors fits the model",
     }.items():

@@ -7,11 +7,11 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from hookline.config import local
@@ -85,6 +85,13 @@ def _prepared(argument: str, sweeps: bool, groups: Mapping[str, list[str]]) -> s
         raise ConfigError(
             f"{argument}: has several values; to run them all add --multirun, for a list write {key}=[{value}]"
         )
+    if override.is_discrete_sweep():
+        try:
+            found = _values(override, groups)
+        except ValueError as error:
+            raise ConfigError(f"{argument}: {reason_of(error)}") from error
+        if not found:
+            raise ConfigError(f"{argument}: has no values")
     if override.key_or_group in groups:
         return _option(argument, override, groups)
     _check_values(argument, override)
@@ -97,16 +104,19 @@ def _check_values(argument: str, override: Override) -> None:
     if key in HYDRAS_GROUPS and "/" not in argument.partition("=")[0]:
         raise ConfigError(f"{argument}: must be {key.replace('.', '/')}=NAME, which chooses one of Hydra's options")
     if override.is_sweep_override():
-        try:
-            values = list(islice(override.sweep_string_iterator(), 1))
-        except ValueError as error:
-            raise ConfigError(f"{argument}: {reason_of(error)}") from error
-        if not values:
-            raise ConfigError(f"{argument}: has no values")
-    elif key in FOLDERS and (override.value() == "" or isinstance(override.value(), list | dict)):
+        return
+    if key in FOLDERS and (override.value() == "" or isinstance(override.value(), list | dict)):
         raise ConfigError(f"{argument}: must be the path of a folder")
-    elif key == "hydra.output_subdir" and Path(str(override.value())).is_absolute():
+    if key == "hydra.output_subdir" and Path(str(override.value())).is_absolute():
         raise ConfigError(f"{argument}: must be the name of a folder inside the run directory")
+
+
+def _values(override: Override, groups: Mapping[str, list[str]]) -> list[Any]:
+    """Return the first values of a sweep; all of them may be too many to list."""
+    value = override.value()
+    if isinstance(value, Glob):
+        return value.filter(groups.get(override.key_or_group, []))
+    return list(islice(override.sweep_iterator(), 2))
 
 
 def _malformed(argument: str, reason: str) -> ConfigError:

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.range_test import RangeTest, RangeTestHook, is_flat, suggest
+from hookline.charts import MOST_POINTS
 from hookline.charts.range_test import draw_range_test
 from hookline.commands.app import chosen_option
 from hookline.config.checks import check_choice, check_number
@@ -66,7 +67,7 @@ def check(cfg: DictConfig) -> DictConfig:
     with told_at("find"):
         check_number("start_lr", find.start_lr, gt=0)
         check_number("end_lr", find.end_lr, gt=find.start_lr)
-        check_number("iterations", find.iterations, ge=10, integer=True)
+        check_number("iterations", find.iterations, ge=10, le=MOST_POINTS, integer=True)
         check_choice("shape", find.shape, ["exp", "linear"])
         check_number("smoothing", find.smoothing, ge=0, lt=1)
         check_number("diverge", find.diverge, gt=1)

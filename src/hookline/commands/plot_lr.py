@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
 from hookline.analysis.preview import Preview, compute, write_csv, write_tensorboard
+from hookline.charts import MOST_POINTS
 from hookline.charts.alike import alike, label
 from hookline.charts.lr_curve import draw_lr_curve
 from hookline.charts.text import draw_text
@@ -32,16 +33,13 @@ from hookline.experiment import (
     build_source,
     build_train_loader,
     build_workflow,
+    followed,
     require,
-    schedule_nodes,
 )
 from hookline.optim.group_curves import check_schedules
 from hookline.schedules import Clock
 
 log = logging.getLogger(__name__)
-
-# Of a preview: these take about a quarter of a minute, and half a gigabyte.
-MAX_ITERATIONS = 10_000_000
 
 # The curves of a sweep's jobs by what each was told, to be overlaid when all are done.
 _jobs: dict[str, Preview] = {}
@@ -96,18 +94,18 @@ def run_length(cfg: DictConfig) -> Clock:
         with told_at("preview"):
             check_number("iters_per_epoch", iters, gt=0, integer=True)
     clock = build_clock(cfg, iters or count_iterations(cfg))
-    if clock.max_iters > MAX_ITERATIONS:
+    if clock.max_iters > MOST_POINTS:
         key = "max_iters" if cfg.runner.max_epochs is None else "max_epochs"
         raise ConfigError(
             f"runner.{key}={cfg.runner[key]}: must be less for a preview: the run has {clock.max_iters:,} iterations,"
-            f" and {MAX_ITERATIONS:,} can be drawn"
+            f" and {MOST_POINTS:,} can be drawn"
         )
     return clock
 
 
 def measured_at(cfg: DictConfig, clock: Clock) -> Sequence[int] | None:
     """Return the numbers of finished iterations at which a schedule's metric is validated, None for no such metric."""
-    if not any(monitor.startswith("val") for node in schedule_nodes(cfg).values() for monitor in monitors_in(node)):
+    if not any(monitor.startswith("val") for _, monitor in followed(cfg)):
         return None
     evaluation = cfg.get("evaluation") or {}
     epochs = cycle(build_workflow(cfg))
@@ -125,19 +123,6 @@ def measured_at(cfg: DictConfig, clock: Clock) -> Sequence[int] | None:
         unit = clock.iters_per_epoch if evaluation.get("by_epoch", True) else 1
         found |= set(range(unit * (interval if start is None else start), clock.max_iters, unit * interval))
     return sorted(found)
-
-
-def monitors_in(node: Any) -> Iterator[str]:
-    """Yield the metrics that a schedule and the curves in it follow."""
-    if isinstance(node, Mapping | DictConfig):
-        if isinstance(node.get("monitor"), str):
-            yield node["monitor"]
-        elif str(node.get("_target_", "")).endswith(".Plateau"):
-            yield "val/loss"
-        node = node.values()
-    if not isinstance(node, str) and isinstance(node, Iterable):
-        for child in node:
-            yield from monitors_in(child)
 
 
 def count_iterations(cfg: DictConfig) -> int:

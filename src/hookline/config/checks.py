@@ -22,6 +22,8 @@ def check_number(
     limits = ((">", gt), (">=", ge), ("<", lt), ("<=", le))
     bounds = [f"{sign} {bound:g}" for sign, bound in limits if bound is not None]
     expected = ("an integer " if integer else "a number ") + " and ".join(bounds)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ParameterError(name, value, f"{expected.strip()}, and fit into 64 bits")
     ok = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
     if (
         not ok

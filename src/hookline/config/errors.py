@@ -44,7 +44,7 @@ class ParameterError(ValueError):
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error's text, its kind before it where the text says little by itself."""
-    text, kind = first_line(str(error)), type(error).__name__
+    text, kind = first_line(text_of(error)), type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
@@ -74,12 +74,17 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def told_of(error: BaseException) -> str:
-    """Return an error's kind and text, also where its class fails to give one."""
+def text_of(error: BaseException) -> str:
+    """Return an error's text, an empty one where its class fails to give it."""
     try:
-        text = str(error)
+        return str(error)
     except Exception:  # whatever a class of somebody's does when it is asked for its text
-        text = ""
+        return ""
+
+
+def told_of(error: BaseException) -> str:
+    """Return an error's kind and text."""
+    text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

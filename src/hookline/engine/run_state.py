@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch.optim import Optimizer
 
+from hookline.config.errors import reason_of
+
 log = logging.getLogger(__name__)
 
 FORMAT = 2
@@ -83,7 +85,7 @@ class RunState:
                 try:
                     part.load_state_dict(given[name])
                 except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
-                    problem = f"{name}: the state does not fit: {error}"
+                    problem = f"{name}: the state does not fit: {reason_of(error)}"
                     if not force:
                         raise StateError(problem) from error
                     problems.append(problem)

@@ -290,6 +290,8 @@ class Runner:
             # A run that is stopped in its last iteration has reached its end, unless it got nowhere.
             early = self.stop_training and (self.stop_status != "stopped" or not self.clock.finished)
             self.status = self.stop_status if early else "completed"
+            if self.status != "diverged" and self.history and not losses_finite(self.history[-1]):
+                self.status, self.stop_reason = "diverged", "the loss is not finite"
         except BaseException as error:
             self._failed(error)
             self._end()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.errors import ConfigError, ParameterError, reason_of
 from hookline.config.instantiate import parameter_error, told_at
 from hookline.data.batch import Batch, shape_of
 from hookline.data.loader import Loader
@@ -68,18 +68,18 @@ def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> 
             logits = forward(batch.images)
     except Exception as error:  # whatever a model does with images that it is not made for
         _raise_compilers(error)
-        raise ConfigError(f"model: {name} cannot take the data's {_size(batch)} images: {error}") from error
+        raise ConfigError(f"model: {name} cannot take the data's {_size(batch)} images: {reason_of(error)}") from error
     _check_logits(logits, name, batch, num_classes)
     try:
         with attributes_kept([loss]):
             loss(logits, batch.targets)
     except Exception as error:  # whatever a loss does with what it is not made for
-        raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {error}") from error
+        raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {reason_of(error)}") from error
     return logits.shape[1]
 
 
 def check_update(update: Update, batch: Batch, batch_size: int, last: int) -> Outputs:
-    """Return what an update of this batch gives, after one as small as the last of an epoch has worked, too.
+    """Return what an update of this batch gives; one as small as the last of an epoch has to work, too.
 
     Args:
         update: what is tried; it is left as it was.
@@ -88,21 +88,32 @@ def check_update(update: Update, batch: Batch, batch_size: int, last: int) -> Ou
         last: how many samples the last batch has.
 
     Raises:
-        ConfigError: an update fails; it names the part that is to blame.
+        ConfigError: an update fails, or gives a loss that is not finite; it names the part that is to blame.
     """
+
+    def updated(part: Batch) -> Outputs:
+        try:
+            outputs = update(part)
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever any part of it does
+            raise _blamed(error, update, part, batch_size, whole=len(part) == len(batch)) from error
+        if not isinstance(outputs, Mapping) or not {"loss", "logits"} <= outputs.keys():
+            raise ConfigError(f"update: {type(update).__name__} must return a dict with loss and logits")
+        return outputs
+
     with unchanged(update):
         update.begin_epoch(0)
-        outputs: Outputs = {}
-        for size in dict.fromkeys((last, len(batch))):
-            part = first(batch, size)
-            try:
-                outputs = update(part)
-            except ConfigError:
-                raise
-            except Exception as error:  # whatever any part of it does
-                raise _blamed(error, update, part, batch_size, whole=size == len(batch)) from error
-            if not isinstance(outputs, Mapping) or not {"loss", "logits"} <= outputs.keys():
-                raise ConfigError(f"update: {type(update).__name__} must return a dict with loss and logits")
+        trained = [p for group in update.optimizer.param_groups for p in group["params"]]
+        before = [p.detach().clone() for p in trained]
+        outputs = updated(batch)
+        # Only this loss is looked at: after a step it may not be finite for the learning rate, and a few samples may
+        # all be of classes without weight.
+        _check_finite(outputs, update, batch)
+        if not outputs.get("skipped") and all(map(torch.equal, before, trained)):
+            _warn_of_no_step(update)
+        if last < len(batch):
+            updated(first(batch, last))
         return outputs
 
 
@@ -136,7 +147,7 @@ def first(batch: Batch, samples: int) -> Batch:
 
 def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, whole: bool) -> ConfigError:
     """Return what to tell of an update that failed: its parts are tried one by one."""
-    name, reason = type(update.model).__name__, str(error) or type(error).__name__
+    name, reason = type(update.model).__name__, reason_of(error)
     try:
         _raise_compilers(error)
         if isinstance(error, torch.OutOfMemoryError):
@@ -149,9 +160,11 @@ def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, 
                 which = "batches of" if whole else "the last batch of an epoch, which has"
                 remedy = "larger" if whole else "another, or data.drop_last=true"
                 raise ParameterError(
-                    "data.batch_size", batch_size, f"{remedy}: {name} cannot be trained on {which} {many} ({cause})"
+                    "data.batch_size",
+                    batch_size,
+                    f"{remedy}: {name} cannot be trained on {which} {many} ({reason_of(cause)})",
                 ) from cause
-            told = f"model: {name} cannot be trained on the data's {_size(batch)} images: {cause}"
+            told = f"model: {name} cannot be trained on the data's {_size(batch)} images: {reason_of(cause)}"
             raise ConfigError(told) from cause
         _check_logits(logits, name, batch, 1)
         with told_at("loss"):
@@ -167,6 +180,30 @@ def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, 
         return parameter_error("", wrong)
     except ConfigError as found:
         return found
+
+
+def _check_finite(outputs: Outputs, update: Update, batch: Batch) -> None:
+    """Raise `ConfigError` where something before the gradients is not finite, in the order in which it is computed."""
+    if not batch.images.isfinite().all():
+        raise ConfigError("data.train_transforms: the training images hold numbers that are not finite")
+    if not torch.as_tensor(outputs["logits"]).isfinite().all():
+        name, precision = type(update.model).__name__, update.forward.precision
+        raise ConfigError(
+            f"model: {name} gives logits that are not finite for the data's {_size(batch)} images, in {precision}"
+        )
+    loss = torch.as_tensor(outputs["loss"]).detach()
+    if not loss.isfinite().all():
+        raise ConfigError(f"loss: {type(update.loss).__name__} is {loss.mean():g} for a batch whose logits are finite")
+
+
+def _warn_of_no_step(update: Update) -> None:
+    rates = [group.get("lr", 1.0) for group in update.optimizer.param_groups]
+    if any(rates):
+        log.warning(
+            "optimizer: the first update changes no parameter, with %s and a learning rate of %g",
+            type(update.optimizer).__name__,
+            max(rates),
+        )
 
 
 def _check_logits(logits: object, name: str, batch: Batch, num_classes: int) -> None:

@@ -27,6 +27,7 @@ Outputs = dict[str, Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 BeforeBackward = Callable[[Outputs, Batch], None]
 CLIPS = ("max_norm", "value", "agc")
+DEFAULT_NORM = 2.0
 
 # YAML spells it .inf, Hydra's command line inf; either one gets the other's spelling as text.
 INFINITE = (math.inf, "inf", ".inf")
@@ -91,6 +92,9 @@ class Update:
         )
         # The norm also tells, without waiting for the device, whether the step is skipped.
         self.measures = log_grad_norm or self.clip is not None or self.scaler.is_enabled()
+        if self.norm_type != DEFAULT_NORM and not self.measures:
+            expected = f"{DEFAULT_NORM} where no norm is clipped or logged"
+            raise ParameterError("grad_clip.norm_type", self.norm_type, expected)
         self._clear_gradients = clearing(optimizer)
         self._summed = summed(loss)
 
@@ -247,4 +251,4 @@ def _parse_clip(given: Mapping[str, float | None]) -> tuple[float, tuple[str, fl
     if len(clips) > 1:
         raise ParameterError(f"grad_clip.{clips[1][0]}", clips[1][1], f"null where {clips[0][0]} is given")
     norm_type = given.get("norm_type")
-    return math.inf if norm_type in INFINITE else norm_type or 2.0, clips[0] if clips else None
+    return math.inf if norm_type in INFINITE else norm_type or DEFAULT_NORM, clips[0] if clips else None

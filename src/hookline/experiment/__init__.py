@@ -18,7 +18,7 @@ from hookline.experiment.model import (
 )
 from hookline.experiment.optimization import build_optimizer, build_update, lr_factor
 from hookline.experiment.run import build_runner, build_workflow
-from hookline.experiment.schedules import build_clock, build_schedule, build_schedules, schedule_nodes
+from hookline.experiment.schedules import build_clock, build_schedule, build_schedules, followed, schedule_nodes
 
 __all__ = [
     "build_clock",
@@ -42,6 +42,7 @@ __all__ = [
     "build_workflow",
     "choose_threads",
     "compose_config",
+    "followed",
     "input_shape",
     "lr_factor",
     "require",

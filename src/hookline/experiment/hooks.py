@@ -95,8 +95,10 @@ def build_logger(cfg: DictConfig) -> Hook:
         return LogHook(sinks, interval)
 
 
-def check_numbers(cfg: DictConfig, hooks: Sequence[Hook], numbers: Sequence[str]) -> None:
-    """Raise `ConfigError` where a number that is waited for is a training's or a validation's that nothing measures.
+def check_numbers(
+    cfg: DictConfig, hooks: Sequence[Hook], numbers: Sequence[str], followed: Sequence[tuple[str, str]] = ()
+) -> None:
+    """Raise `ConfigError` where a number that is waited for is none that the run records.
 
     A hook of the user's own may log numbers that only it knows of.
 
@@ -104,25 +106,31 @@ def check_numbers(cfg: DictConfig, hooks: Sequence[Hook], numbers: Sequence[str]
         cfg: the config.
         hooks: the run's hooks.
         numbers: the names of what an update and a validation give.
+        followed: what schedules follow: the key of each, and the name of its number.
     """
     from hookline.hooks.early_stopping import EarlyStoppingHook
     from hookline.hooks.ema import EMAHook
     from hookline.hooks.evaluation import EvaluationHook
+    from hookline.hooks.train_metrics import NUMBERS, TrainMetricsHook
 
     val_epochs = any(mode == "val" for mode, _ in cfg.runner.workflow)
     if not val_epochs and not any(isinstance(hook, EvaluationHook) for hook in hooks):
         numbers = [name for name in numbers if name.startswith("train/")]
     averages = [f"val_{hook.name}/" for hook in hooks if isinstance(hook, EMAHook) and hook.evaluate]
-    of_averages = [name.replace("val/", average, 1) for average in averages for name in numbers if "val/" in name]
+    known = [
+        *numbers,
+        *(name.replace("val/", average, 1) for average in averages for name in numbers if "val/" in name),
+    ]
+    known += NUMBERS if any(isinstance(hook, TrainMetricsHook) for hook in hooks) else ()
     own = any(not type(hook).__module__.startswith("hookline.") for hook in hooks)
-    monitors = {f"hooks.{hook.name}": hook.monitor for hook in hooks if isinstance(hook, EarlyStoppingHook)}
-    for key, monitor in {"evaluation": (cfg.get("evaluation") or {}).get("monitor"), **monitors}.items():
+    monitors = [("evaluation", (cfg.get("evaluation") or {}).get("monitor"))]
+    monitors += [(f"hooks.{hook.name}", hook.monitor) for hook in hooks if isinstance(hook, EarlyStoppingHook)]
+    for key, monitor in [*monitors, *followed]:
         with told_at(key):
             if not isinstance(monitor, str | None):
                 raise ParameterError("monitor", monitor, "the name of a number, such as val/top1")
-            kind = (monitor or "").partition("/")[0]
-            if not own and (kind == "train" or kind.startswith("val")):
-                check_choice("monitor", monitor, [*numbers, *of_averages])
+            if monitor == "" or (monitor and not own):
+                check_choice("monitor", monitor, known)
 
 
 def check_together(hooks: Sequence[Hook]) -> None:

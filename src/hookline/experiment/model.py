@@ -41,7 +41,12 @@ def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
     import torch
 
     node = to_plain(cfg.model, "model")
-    for key, value in {"pretrained": False, "weights": None, "checkpoint_path": None}.items():
+    for key, value in {
+        "pretrained": False,
+        "weights": None,
+        "checkpoint_path": None,
+        "checkpoint_weights": "auto",
+    }.items():
         if key in node:
             node[key] = value
     with torch.device("meta"):

@@ -22,7 +22,7 @@ from hookline.experiment.model import (
     choose_threads,
 )
 from hookline.experiment.optimization import build_optimizer, build_update
-from hookline.experiment.schedules import build_clock, build_schedules, check_hooks
+from hookline.experiment.schedules import build_clock, build_schedules, check_hooks, followed
 
 if TYPE_CHECKING:
     from hookline.engine import Runner
@@ -73,12 +73,12 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     clock = build_clock(cfg, len(train_loader))
     optimizer = build_optimizer(cfg, model, option)
     update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
-    schedules = build_schedules(cfg, clock)
-    check_schedules(schedules, base_values(optimizer, schedules), clock)
     size, left = cfg.data.batch_size, len(train_loader.sampler) - (len(train_loader) - 1) * cfg.data.batch_size
     last = min(size, left) if clock.max_iters >= len(train_loader) else size
     numbers = try_out(update, train_loader, size, last, metrics, val_batch)
-    check_numbers(cfg, hooks, numbers)
+    check_numbers(cfg, hooks, numbers, followed(cfg))
+    schedules = build_schedules(cfg, clock)
+    check_schedules(schedules, base_values(optimizer, schedules), clock)
     with told_at("evaluation"):
         return Runner(
             update=update,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -86,6 +86,24 @@ def build_schedules(cfg: DictConfig, clock: Clock) -> dict[str, Curve]:
             )
         schedules[field] = build_schedule(node, field, clock)
     return schedules
+
+
+def followed(cfg: DictConfig) -> list[tuple[str, str]]:
+    """Return the key of each schedule that follows a number, those in other schedules included, and the number."""
+    return [found for field, node in schedule_nodes(cfg).items() for found in _followed(node, f"{field}_schedule")]
+
+
+def _followed(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping | DictConfig):
+        if isinstance(node.get("monitor"), str):
+            yield key, node["monitor"]
+        elif str(node.get("_target_", "")).endswith(".Plateau"):
+            yield key, "val/loss"
+        for name, child in node.items():
+            yield from _followed(child, f"{key}.{name}")
+    elif isinstance(node, Iterable) and not isinstance(node, str):
+        for index, child in enumerate(node):
+            yield from _followed(child, f"{key}[{index}]")
 
 
 def check_hooks(cfg: DictConfig, hooks: Sequence[Hook]) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from hookline.checkpoint import CheckpointFolder, Writer
 from hookline.config.checks import check_bool, check_number
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, told_of
 from hookline.engine import Hook, Priority, Runner
 from hookline.engine.monitor import losses_finite
 from hookline.loggers.console import log_file_lengths
@@ -165,9 +165,8 @@ class CheckpointHook(Hook):
         if error is not None:
             free = shutil.disk_usage(self._folder.folder.parent).free
             log.warning(
-                "the checkpoint could not be written, training goes on (%s: %s; %.1f MB free in %s)",
-                type(error).__name__,
-                str(error).splitlines()[0] if str(error) else "",
+                "the checkpoint could not be written, training goes on (%s; %.1f MB free in %s)",
+                told_of(error).splitlines()[0],
                 free / 1e6,
                 self._folder.folder,
             )

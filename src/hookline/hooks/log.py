@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from hookline.config.checks import check_number
+from hookline.config.errors import told_of
 from hookline.engine import Hook, Priority, Runner, Window
 from hookline.loggers.sink import Sink
 from hookline.optim.group_values import group_names, momentum_of
@@ -120,7 +121,7 @@ class LogHook(Hook):
         except Exception as error:  # a place for numbers must not end the training that makes them
             if name not in self._told:
                 self._told.add(name)
-                log.warning("logger.%s failed, training goes on: %s: %s", name, type(error).__name__, error)
+                log.warning("logger.%s failed, training goes on: %s", name, told_of(error))
                 log.debug("logger.%s", name, exc_info=True)
             return None
 

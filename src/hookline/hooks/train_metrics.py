@@ -12,6 +12,9 @@ from hookline.optim.group_values import base_lr
 
 log = logging.getLogger(__name__)
 
+# What an epoch's row has of it besides the means under train/.
+NUMBERS = ("lr", "time/epoch", "time/data", "throughput/images_per_second")
+
 
 class TrainMetricsHook(Hook):
     """Sum up what each update gives, and how long it takes; log an epoch's numbers at its end.

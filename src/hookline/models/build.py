@@ -55,6 +55,8 @@ def build_model(node: Mapping[str, Any], *, num_classes: int, in_chans: int, img
         checkpoint, wanted = plain.pop("checkpoint_path", None), plain.pop("checkpoint_weights", "auto")
         with told_at("model"):
             check_choice("checkpoint_weights", wanted, CHOICES)
+            if checkpoint is None and wanted != "auto":
+                raise ParameterError("checkpoint_weights", wanted, "auto where no checkpoint_path is given")
     cached: dict[str, Any] = {}
     own_source = plain.keys() & {"pretrained_cfg", "pretrained_cfg_overlay"}
     if target is timm.create_model and plain.get("pretrained") is True and not own_source:

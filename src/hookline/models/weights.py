@@ -68,12 +68,16 @@ def load_weights(model: nn.Module, path: str | Path, wanted: str = "auto") -> Lo
 
     Raises:
         ConfigError: the file cannot be read, nothing in it belongs to the model, or it holds numbers that are not
-            finite.
+            finite, or of another kind than the model's.
     """
     found = read_weights(path, wanted)
     state, prefix = without_prefix(found.state, model.state_dict())
     state = _converted(state, model)
     own = model.state_dict()
+    for name, value in state.items():
+        if name in own and _kind(value) != _kind(own[name]):
+            kinds = f"{name} is {value.dtype}, and {own[name].dtype} in the model"
+            raise ConfigError(f"{KEY}={path}: holds numbers of another kind than the model's: {kinds}")
     report, taken = LoadReport(), {}
     first = _first_convs(model)
     for name, value in state.items():
@@ -211,6 +215,10 @@ def _converted(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     except Exception as error:  # a file that is not of the kinds the converter knows
         log.debug("timm's converter does not apply: %s: %s", type(error).__name__, error)
         return state
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
+    return tensor.is_complex(), tensor.is_floating_point(), tensor.dtype == torch.bool
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

@@ -13,6 +13,8 @@ from hookline.schedules.quantities import WARMED_FROM_ABOVE, spellings
 
 # Fields that a schedule drives even from a base of 0; any other stays 0 there.
 DRIVEN_FROM_ZERO = ("lr", "momentum")
+# Fields that no optimizer can use below 0.
+NEVER_NEGATIVE = ("lr", "weight_decay")
 
 
 def curves_of_groups(schedule: Curve, field: str, count: int) -> list[Curve]:
@@ -64,9 +66,10 @@ def check_schedule(schedule: Curve, field: str, bases: Sequence[float], clock: C
 
 def _check_values(curve: Curve, field: str, base: float, clock: Clock) -> None:
     below_one = field in WARMED_FROM_ABOVE
+    lowest = 0 if below_one or field in NEVER_NEGATIVE else -math.inf
     for moment in moments(clock):
         value = curve(base, moment)
-        if math.isfinite(value) and (not below_one or 0 <= value < 1):
+        if math.isfinite(value) and value >= lowest and (not below_one or value < 1):
             continue
         if below_one and isinstance(curve, WarmUp) and moment.iter < curve.end and 0 <= base < 1:
             raise ParameterError(
@@ -74,7 +77,7 @@ def _check_values(curve: Curve, field: str, base: float, clock: Clock) -> None:
                 curve.warmup_ratio,
                 f"larger, so that the {field} stays below 1: it is divided by the ratio, which gives {value:g}",
             )
-        bounds = "at least 0 and below 1" if below_one else "finite"
+        bounds = "at least 0 and below 1" if below_one else "finite" if lowest else "finite and at least 0"
         raise ConfigError(
             f"{field}_schedule: gives a {field} of {value:g} in iteration {moment.iter + 1}; it must stay {bounds}"
         )

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from hookline.config.errors import ParameterError
+from hookline.config.errors import ParameterError, reason_of
 from hookline.schedules import Clock, Curve
 
 # Those that follow a metric, by their names and their subclasses'.
@@ -67,7 +67,7 @@ class LibrarySchedule(Curve):
             return run.at(t, index if run.count > 1 else 0)
         except (TypeError, ValueError, AssertionError, AttributeError, ArithmeticError, IndexError) as error:
             raise ParameterError(
-                "scheduler", _name(self.scheduler), f"given arguments that fit this run: {error}"
+                "scheduler", _name(self.scheduler), f"given arguments that fit this run: {reason_of(error)}"
             ) from error
 
     def _start(self, base_value: float, count: int) -> _Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -27,13 +27,14 @@ BOUNDS: dict[str, Bounds] = {
     "beta2_decay": {"le": 0},
     "betas": DECAY,
     "betas_1d": DECAY,
+    "clip_exp": SHARE,
     "clipping_threshold": POSITIVE,
-    "d": POSITIVE,
+    "d": {"ge": 1},
     "dampening": SHARE,
     "decay_offset": {"ge": 0, "integer": True},
     "decay_rate": SHARE,
     "delta": NOT_NEGATIVE,
-    "eps": NOT_NEGATIVE,
+    "eps": POSITIVE,  # a parameter whose gradients are 0 becomes 0 / 0 without it
     "etas": POSITIVE,
     "fallback_lr_scale": NOT_NEGATIVE,
     "gamma": NOT_NEGATIVE,
@@ -46,7 +47,7 @@ BOUNDS: dict[str, Bounds] = {
     "min_dim_size_to_factor": COUNT,
     "momentum": DECAY,
     "momentum_decay": NOT_NEGATIVE,
-    "ns_steps": COUNT,
+    "ns_steps": {"gt": 0, "lt": 100, "integer": True},  # as torch's Muon has it
     "rho": DECAY,
     "safety_factor": POSITIVE,
     "step_sizes": POSITIVE,
@@ -55,7 +56,13 @@ BOUNDS: dict[str, Bounds] = {
     "wd_ratio": SHARE,
     "weight_decay": NOT_NEGATIVE,
 }
-# Arguments that are several numbers; Adafactor's eps is two.
+# Bounds of one class that differ from these.
+BOUNDS_OF: dict[str, dict[str, Bounds]] = {
+    "Lars": {"eps": NOT_NEGATIVE},
+    "RMSprop": {"alpha": DECAY},
+    "RMSpropTF": {"alpha": DECAY},
+}
+# Arguments that are several numbers; Adafactor's eps is two, of which the second only bounds the step from below.
 SEVERAL = frozenset({"betas", "betas_1d", "etas", "step_sizes"})
 CHOICES = {
     "adjust_lr_fn": ["original", "match_rms_adamw", "rms_to_rms", "rsqrt_in"],
@@ -81,10 +88,11 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], pa
         arguments: by their names; what the class does not take is left for others to find.
         parameters: what it is to train.
     """
-    taken = inspect.signature(target).parameters
+    taken, own = inspect.signature(target).parameters, BOUNDS_OF.get(getattr(target, "__name__", ""), {})
     for name, value in arguments.items():
         if name in taken and value is not None:
-            _check(name, value)
+            _check(name, value, own.get(name) or BOUNDS.get(name))
+    _check_pairs(arguments)
     if arguments.get("differentiable") is True:
         raise ParameterError("differentiable", True, "false: no gradient goes through an update")
     if arguments.get("capturable") is True and any(parameter.device.type == "cpu" for parameter in parameters):
@@ -100,17 +108,41 @@ def refuse_sparse(target: Callable[..., Any], name: str) -> None:
         )
 
 
-def _check(name: str, value: Any) -> None:
-    if name in BOUNDS:
+def _check(name: str, value: Any, bounds: Bounds | None) -> None:
+    if name == "eps" and isinstance(value, list | tuple):
+        for number, bound in zip(value, (POSITIVE, NOT_NEGATIVE), strict=False):
+            if number is not None:
+                check_number(name, number, **bound)
+    elif name == "ns_coefficients":
+        for number in _numbers(value):
+            check_number(name, number)
+    elif bounds is not None:
         if name in SEVERAL and not isinstance(value, list | tuple):
             raise ParameterError(name, value, "a list of numbers, such as [0.9, 0.99]")
-        several = name in SEVERAL or (name == "eps" and isinstance(value, list | tuple))
-        for number in value if several else [value]:
+        for number in value if name in SEVERAL else [value]:
             if number is not None:
-                check_number(name, number, **BOUNDS[name])
+                check_number(name, number, **bounds)
     elif name in CHOICES:
         check_choice(name, value, CHOICES[name])
     elif name in FLAGS:
         check_bool(name, value)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ParameterError(name, value, "a finite number")
+
+
+def _check_pairs(arguments: Mapping[str, Any]) -> None:
+    """Check what holds of Rprop's two factors, and of the two bounds of its steps."""
+    etas, sizes = arguments.get("etas") or (0.5, 1.2), arguments.get("step_sizes") or (0, 1)
+    if len(etas) == 2 and not etas[0] < 1 < etas[1]:
+        raise ParameterError("etas", etas, "a number below 1 and one above it, such as [0.5, 1.2]")
+    if len(sizes) == 2 and not sizes[0] < sizes[1]:
+        raise ParameterError("step_sizes", sizes, "the smallest step and a larger one, such as [1e-6, 50]")
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """Yield what stands in a list and in the lists in it; nothing for a name."""
+    if isinstance(value, list | tuple):
+        for child in value:
+            yield from _numbers(child)
+    elif not isinstance(value, str):
+        yield value

@@ -28,7 +28,7 @@ class Plateau(Curve):
         mode: `min` or `max`: which way is better; what the metric's name says if not given.
         factor: the factor of one reduction, in (0, 1).
         patience: evaluations without improvement that are put up with.
-        threshold: the share by which an improvement must beat the best.
+        threshold: the share by which an improvement must beat the best; below 1 with `mode=min`.
         cooldown: evaluations after a reduction that are not counted.
         min_value: a floor.
     """
@@ -47,11 +47,12 @@ class Plateau(Curve):
         super().__init__(by_epoch=True)
         check_number("factor", factor, gt=0, lt=1)
         check_number("patience", patience, ge=0, integer=True)
-        check_number("threshold", threshold, ge=0)
         check_number("cooldown", cooldown, ge=0, integer=True)
         check_number("min_value", min_value, ge=0)
         self.monitor = monitor
         self.mode = mode_of(monitor, mode)
+        # From 1 on no loss could ever be an improvement.
+        check_number("threshold", threshold, ge=0, lt=1 if self.mode == "min" else None)
         self.factor = factor
         self.patience = patience
         self.threshold = threshold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,11 @@ def test_the_real_one():
     mean, std = mean_and_std_of(train)
     assert mean == pytest.approx([0.2860], abs=1e-4)
     assert std == pytest.approx([0.3530], abs=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(40, 0, 0), (0, 28, 28), (2**32 - 1,) * 3])
+def test_files_of_no_or_too_many_pixels(shape, tmp_path):
+    path = tmp_path / "images"
+    path.write_bytes(struct.pack(">BBBB3I", 0, 0, 8, 3, *shape))
+    with pytest.raises(ConfigError, match=f"^data.root: {path} (holds nothing|is truncated)"):
+        read_idx(path, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -34,7 +35,9 @@ def read_idx(path: Path, dims: int) -> Tensor:
     if len(content) < header or content[:2] != b"\0\0" or content[2] != UNSIGNED_BYTE or content[3] != dims:
         raise ConfigError(f"data.root: {path} is not an IDX file of bytes with {dims} dimension(s)")
     shape = struct.unpack(f">{dims}I", content[4:header])
-    expected = header + torch.Size(shape).numel()
+    if not math.prod(shape):
+        raise ConfigError(f"data.root: {path} holds nothing: its header says {'x'.join(map(str, shape))}")
+    expected = header + math.prod(shape)
     if len(content) != expected:
         what = "truncated" if len(content) < expected else "too long"
         raise ConfigError(f"data.root: {path} is {what}: {len(content)} bytes, its header asks for {expected}")
