@@ -158,7 +158,7 @@ def test_plateau_in_training_follows_the_metric():
 def test_plateau_of_an_unknown_metric(train):
     finished = train("lr_schedule=plateau", "lr_schedule.monitor=val/acc", "runner.max_epochs=2", "data.batch_size=700")
     assert finished.status == 2
-    assert "lr_schedule.monitor=val/acc: must be one of the run's numbers" in finished.err
+    assert "lr_schedule.monitor=val/acc: must be one of train/loss, val/loss, val/top1" in finished.err
     assert "val/top1" in finished.err
 
 
