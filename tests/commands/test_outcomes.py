@@ -46,6 +46,10 @@ class Mute(Exception):
 ERRORS |= {"exit": SystemExit(0), "mute": Mute()}
 
 
+class Silent(Hook):
+    pass  # for all that anybody knows before the run, it may log a number of its own
+
+
 class Enough(Hook):
     def after_train_iter(self, runner) -> None:
         if runner.clock.iter == 3:
@@ -110,7 +114,8 @@ def test_the_best_monitored_number_is_returned(arguments, monitor, best, returne
 
 
 def test_a_number_that_nobody_measured_is_nan(returned):
-    value, finished = returned("evaluation.metrics=null", "evaluation.monitor=mine/number", "evaluation.mode=max")
+    monitor = ("evaluation.monitor=mine/number", "evaluation.mode=max")
+    value, finished = returned("evaluation.metrics=null", *monitor, f"{MINE}Silent")
     assert math.isnan(value)
     assert finished.result["best"] == {}
     assert finished.result["status"] == "completed"
@@ -195,7 +200,7 @@ def test_a_users_error_in_mid_run(train):
 
 
 def test_a_schedules_error_in_mid_run(train):
-    finished = train(*SHORT, "lr_schedule=plateau", "lr_schedule.monitor=val/acc")
+    finished = train(*SHORT, "lr_schedule=plateau", "lr_schedule.monitor=val/acc", f"{MINE}Silent")
     assert finished.status == 2
     assert finished.err.startswith("error: lr_schedule.monitor=val/acc: must be one of the run's numbers: ")
     assert (finished.result["stage"], finished.result["hook"]) == ("before_train_iter", "schedule")
