@@ -110,6 +110,7 @@ def test_the_measured_recipe_is_what_was_measured(config):
         **{"batch_size": 128, "val_batch_size": 500, "drop_last": False, "in_memory": None},
         **{"workers": "auto", "worker_type": "thread", "on_error": "raise"},
         **{"subset": None, "subset_seed": 0, "sampler": None, "samples_per_epoch": None, "repeats": 1},
+        **{"cache": "none", "cache_dir": None, "cache_size": 256},
         "train_transforms": {
             "crop": {"_target_": "hookline.data.RandomCrop", "padding": 1},
             "flip": {"_target_": "hookline.data.RandomHorizontalFlip", "p": 0.5},

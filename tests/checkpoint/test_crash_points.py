@@ -31,6 +31,7 @@ def test_every_system_call_of_a_save():
     assert int(found[1]) > 20
 
 
+@pytest.mark.slow
 def test_five_kills_within_one_epoch():
     done = chaos("--chain")
     assert (done.returncode, done.stdout) == (0, "a chain of five resumes within one epoch: the same\n"), done.stderr

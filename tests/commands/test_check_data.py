@@ -110,7 +110,7 @@ def test_images_in_memory(run_task):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("check.splits=[test]", "check.splits=['test']: must be a list of some of train, val"),
+        ("check.splits=[test]", "check.splits=[test]: must be a list of some of train, val"),
         ("check.splits=train", "check.splits=train: must be a list of some of train, val"),
         ("check.near_empty=-1", "check.near_empty=-1: must be an integer >= 0"),
         ("check.threads=0", "check.threads=0: must be an integer > 0"),

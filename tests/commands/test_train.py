@@ -27,7 +27,7 @@ AFTER_TRAIN_ITER = {
 HYDRA_FILES = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_digits_accuracy(train, seed):
     result = train("lr_schedule=cosine", "optimizer=sgd", f"seed={seed}").result
     assert result["final"]["val/top1"] >= 98.5

@@ -161,7 +161,7 @@ def test_a_data_option_chooses_an_option_and_the_command_line_has_the_last_word(
         (["augment=imagenet", "augment.crop_pct=0"], "augment.crop_pct=0: must be a number > 0"),
         (["augment=imagenet", "augment.train.flip.p=2"], "augment.train.flip.p=2: must be a number >= 0 and <= 1"),
         (["augment=imagenet", "augment.train.flip.q=2"], None),
-        (["augment=imagenet", "augment.train.flip=5"], "augment.train.flip=5: must be a mapping with a _target_"),
+        (["augment=imagenet", "augment.train.flip=5"], "augment.train.flip=5: must be a mapping, in which _target_"),
         (["augment=imagenet", "augment.train=5"], "augment.train=5: must be a mapping"),
         (["augment=imagenet", "augment.scale=1"], None),
         (["augment=imagenet", "+augment.scale=1"], "augment.scale: there is no such key. There is: size"),
