@@ -34,8 +34,9 @@ NOT_RUN = (
     "pip install -r requirements.txt",
     "ruff format .",
     "python src/train.py resume=RUN_DIR",
-    # A slow test runs it: whole runs, beside a busy neighbour.
+    # Slow tests run these: whole runs beside a busy neighbour, and runs that are killed.
     "python scripts/benchmarks/threads.py",
+    "python scripts/chaos.py --kills=5",
 )
 
 # What is appended to a command so that it ends soon.
@@ -47,7 +48,6 @@ SHORT = {
     "scripts/benchmarks/startup.py": ["--rounds=1", "--only=help"],
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
     "scripts/benchmarks/checkpoint.py": ["--rounds=1", "--model=test_resnet"],
-    "scripts/chaos.py": ["--kills=1"],
 }
 
 

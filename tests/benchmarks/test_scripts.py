@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +101,12 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["checkpoint.py", "engine.py", "data.py", "startup.py", "threads.py", "training.py"])
-def test_help_says_what_is_measured(name: str) -> None:
-    done = subprocess.run([sys.executable, str(SCRIPTS / name), "--help"], capture_output=True, text=True, check=True)
-    assert "--rounds" in done.stdout
-    assert "take turns" in done.stdout
+def test_help_says_what_is_measured(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert done.value.code == 0
+    assert "--rounds" in printed
+    assert "take turns" in printed
