@@ -111,3 +111,10 @@ def test_wrong_input_is_one_message(wrong, message, show):
     assert finished.status == 2
     assert finished.err.startswith(f"error: {message}")
     assert finished.err.count("\n") == 1
+
+
+def test_a_transform_that_is_switched_off_has_no_row(config):
+    cfg = config("augment=imagenet", "data.train_transforms=null", "data.transforms=null", name="show_data")
+    assert transforms_of(cfg) == ["augment.train.crop", "augment.train.flip"]
+    cfg.augment.train.erasing.p = 0.5
+    assert transforms_of(cfg) == ["augment.train.crop", "augment.train.flip", "augment.train.erasing"]

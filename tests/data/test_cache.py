@@ -285,6 +285,7 @@ def test_a_run_trains_from_it(train, tmp_path):
     finished = train(*arguments, "data.cache=raw")
     assert finished.status == 0, finished.err
     assert len(whole_ones(tmp_path)) == 2
+    assert "data: Photos, 12 images of 2 classes" in finished.out
     finished = train(*arguments, "data.cache=png")
     assert (finished.status, finished.err) == (2, "error: data.cache=png: must be one of none, raw, jpeg\n")
     finished = train(*arguments, "data.cache=raw", "data.cache_size=0")

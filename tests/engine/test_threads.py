@@ -13,7 +13,7 @@ from torch import nn
 
 from hookline.checkpoint import read
 from hookline.config.errors import ParameterError
-from hookline.engine.cores import available_cores, cpu_quota
+from hookline.data.cores import available_cores, cpu_quota
 from hookline.engine.threads import resolve_threads
 from hookline.models.work import flops_per_layer
 

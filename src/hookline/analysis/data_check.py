@@ -15,10 +15,10 @@ from tqdm import tqdm
 from hookline.config.errors import reason_of
 from hookline.data import Source
 from hookline.data.parallel import in_order
+from hookline.data.source import WORDS
 
 # So many names stand in a line on the screen; the files have all.
 SHOWN = 3
-PARTS = {"train": "training", "val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def told(summary: Mapping[str, Any], near_empty: int) -> list[str]:
         alike = [" = ".join(group) for group in part["duplicates"]]
         crossing = [" = ".join(group) for group in part["duplicates_of_another_class"]]
         lines += [
-            f"{PARTS[split]}: {part['images']:,} images of {len(counts):,} classes",
+            f"{WORDS[split]}: {part['images']:,} images of {len(counts):,} classes",
             *_listed("images that cannot be read", broken),
             f"  width: {_told_spread(part['width'])}; height: {_told_spread(part['height'])}",
             f"  images in a class: {_told_spread(part['in_a_class'])}",

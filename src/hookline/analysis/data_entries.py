@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hookline.analysis.data_split import PARTS
 from hookline.config.errors import ConfigError, reason_of
+from hookline.data.files import folders_in, images_below
 
 # What the columns of a table may be called.
 PATHS, LABELS = ("path", "file", "filename", "image"), ("label", "class", "target")
@@ -57,16 +58,12 @@ def group_of(entry: Entry, pattern: str) -> str:
 
 def in_folder(root: Path) -> Iterator[Entry]:
     """Yield the images below the folder of each class."""
-    from PIL import Image
-
-    suffixes = Image.registered_extensions()
-    classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if classes and all(path.name in PARTS for path in classes):
-        raise ConfigError(f"source={root}: is split already: it has {', '.join(path.name for path in classes)}")
-    for folder in classes:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in suffixes and path.is_file():
-                yield Entry(path, folder.name, str(path.relative_to(folder)), None)
+    classes = folders_in(root, f"source={root}")
+    if classes and set(classes) <= set(PARTS):
+        raise ConfigError(f"source={root}: is split already: it has {', '.join(classes)}")
+    for label in classes:
+        for name in images_below(root / label, f"source={root}"):
+            yield Entry(root / label / name, label, name, None)
 
 
 def in_list(file: Path, column: str | None) -> Iterator[Entry]:

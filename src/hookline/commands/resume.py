@@ -28,15 +28,7 @@ OVERRIDES = Path(".hydra", "overrides.yaml")
 MAY_CHANGE = (
     *("resume", "resume_force", "logger", "checkpoint", "evaluation.interval", "evaluation.start", "hooks.text"),
     *("hooks.lr_curve", "runner.max_epochs", "runner.max_iters", "runner.device", "runner.threads"),
-    *(
-        "data.root",
-        "data.download",
-        "data.workers",
-        "data.worker_type",
-        "data.in_memory",
-        "data.cache",
-        "data.cache_dir",
-    ),
+    *("data.root", "data.download", "data.workers", "data.worker_type", "data.in_memory", "data.cache_dir"),
 )
 
 # Keys that may not: with another value it would be another run.

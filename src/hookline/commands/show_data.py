@@ -19,7 +19,8 @@ from hookline.config.files import replacing
 from hookline.config.instantiate import locate, told_at
 from hookline.data import Normalize, Source
 from hookline.data.parallel import in_order
-from hookline.experiment import build_loss, build_mix, build_source, build_train_loader, require
+from hookline.data.source import SPLITS, WORDS
+from hookline.experiment import build_loss, build_mix, build_source, build_train_loader, require, with_cache
 from hookline.loggers.console import shown
 from hookline.loggers.event_file import EventFile
 
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 PLACES = ("augment.train", "data.train_transforms", "data.transforms")
 COLUMNS = 8
 CPU = torch.device("cpu")
-PARTS = {"train": "training", "val": "validation"}
 
 
 def show_data(cfg: DictConfig) -> None:
@@ -37,17 +37,17 @@ def show_data(cfg: DictConfig) -> None:
     require(cfg, "data")
     check(cfg)
     out = Path(HydraConfig.get().runtime.output_dir)
-    sources = {split: build_source(cfg, split) for split in PARTS}
+    sources = {split: build_source(cfg, split) for split in SPLITS}
     for source in sources.values():
         source.check()
     written = [draw_samples(cfg, sources["train"], out / "samples.png")]
     if transforms_of(cfg):
         written.append(draw_transforms(cfg, sources["train"], out / "transforms.png"))
-    counts = {PARTS[split]: source.class_counts.tolist() for split, source in sources.items()}
+    counts = {WORDS[split]: source.class_counts.tolist() for split, source in sources.items()}
     with replacing(out / "classes.png") as path:
         draw_class_counts(path, sources["train"].classes, counts)
     written.append(out / "classes.png")
-    sizes = {PARTS[split]: sizes_of(source, cfg.show.measured) for split, source in sources.items()}
+    sizes = {WORDS[split]: sizes_of(source, cfg.show.measured) for split, source in sources.items()}
     if len(distinct := {size for found in sizes.values() for size in found}) == 1:
         ((height, width),) = distinct
         log.info("every image is %d pixels wide and %d high", width, height)
@@ -71,7 +71,7 @@ def check(cfg: DictConfig) -> None:
 def draw_samples(cfg: DictConfig, source: Source, path: Path) -> Path:
     """Draw the first samples of the epoch, before and after all that training does with them."""
     loss = build_loss(cfg, source, CPU) if cfg.get("loss") is not None else None
-    loader = build_train_loader(cfg, source, CPU, build_mix(cfg, loss, len(source.classes), CPU))
+    loader = build_train_loader(cfg, with_cache(cfg, source), CPU, build_mix(cfg, loss, len(source.classes), CPU))
     views = views_of(loader, loader.transforms, cfg.show.epoch - 1, cfg.show.samples)
     rows = []
     for start in range(0, len(views), COLUMNS):
@@ -112,7 +112,8 @@ def transforms_of(cfg: DictConfig) -> list[str]:
     for place in PLACES:
         for name, node in (OmegaConf.select(cfg, place) or {}).items():
             key = f"{place}.{name}"
-            if node is not None and locate(node.get("_target_"), key) is not Normalize:
+            # With a probability of 0 it is switched off, and would be a row that shows nothing.
+            if node is not None and node.get("p") != 0 and locate(node.get("_target_"), key) is not Normalize:
                 found.append(key)
     return found
 
@@ -126,7 +127,7 @@ def views_by(cfg: DictConfig, source: Source, names: Sequence[str]) -> list[View
     # Images may have a size each where no transform gives them one: then only one fits into a batch. The order of the
     # samples and what is drawn for each do not depend on it.
     changed.data.batch_size = 1
-    loader = build_train_loader(changed, source, CPU)
+    loader = build_train_loader(changed, with_cache(changed, source), CPU)
     return views_of(loader, loader.transforms, cfg.show.epoch - 1, min(cfg.show.transforms, len(source)))
 
 

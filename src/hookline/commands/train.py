@@ -231,7 +231,7 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
     )
     log.info(
         "data: %s, %s images of %d classes; %s epoch%s of %s iterations, %s in all",
-        cfg.data.get("name") or type(source).__name__,
+        cfg.data.get("name") or cfg.data._target_.rpartition(".")[2],
         f"{len(source):,}",
         len(source.classes),
         clock.max_epochs,

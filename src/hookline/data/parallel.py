@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,16 +10,13 @@ from typing import TypeVar
 
 import torch
 
+from hookline.data.cores import available_cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Results of each thread that may wait for their turn: so many that a slow item holds nobody up, and no more memory.
 AHEAD = 4
-
-
-def cores() -> int:
-    """Return how many cores the scheduler lets this process use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
@@ -31,7 +27,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         items: what to call it with.
         threads: how many; None for one on each core.
     """
-    threads = threads or cores()
+    threads = threads or available_cores()
     ahead: deque[Future[Result]] = deque()
     with _one_core_each(), ThreadPoolExecutor(threads) as pool:
         try:

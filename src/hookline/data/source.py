@@ -14,6 +14,8 @@ from hookline.config.checks import check_choice
 from hookline.config.errors import ConfigError
 
 SPLITS = ("train", "val")
+# What messages and charts call them.
+WORDS = {"train": "training", "val": "validation"}
 
 
 class Source(ABC):
@@ -77,7 +79,7 @@ class Source(ABC):
 
     def check(self) -> None:
         """Raise `ConfigError` where labels and images do not fit each other or the classes."""
-        name, part = type(self).__name__, {"train": "training", "val": "validation"}[self.split]
+        name, part = type(self).__name__, WORDS[self.split]
         targets = self.targets
         if len(self) == 0:
             raise ConfigError(f"data: {name} has no {part} images")

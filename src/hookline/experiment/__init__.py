@@ -5,7 +5,14 @@ imports what it needs, so that a command which builds one part does not wait for
 """
 
 from hookline.experiment.compose import compose_config, require
-from hookline.experiment.data import build_mix, build_source, build_train_loader, build_val_loader, input_shape
+from hookline.experiment.data import (
+    build_mix,
+    build_source,
+    build_train_loader,
+    build_val_loader,
+    input_shape,
+    with_cache,
+)
 from hookline.experiment.hooks import build_hooks, build_metrics
 from hookline.experiment.model import (
     build_device,
@@ -47,4 +54,5 @@ __all__ = [
     "lr_factor",
     "require",
     "schedule_nodes",
+    "with_cache",
 ]

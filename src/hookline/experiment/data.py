@@ -52,9 +52,12 @@ def build_source(cfg: DictConfig, split: str) -> Source:
     nothing, from the training images.
     """
     from hookline.data import Source
+    from hookline.data.cache import KINDS
     from hookline.experiment.augment import resolve_augment
 
     node = source_node(cfg)
+    with told_at("data"):
+        check_choice("cache", cfg.data.get("cache") or "none", ("none", *KINDS))
     source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
     if split == "train":
         resolve_augment(cfg, source)
@@ -69,11 +72,10 @@ def source_node(cfg: DictConfig) -> dict[str, Any]:
 def with_cache(cfg: DictConfig, source: Source) -> Source:
     """Return the source behind the cache that `data.cache` asks for; as it is for none, and where it lies in memory."""
     from hookline.data import InMemorySource
-    from hookline.data.cache import KINDS, CachedSource, default_folder
+    from hookline.data.cache import CachedSource, default_folder
 
     cache = cfg.data.get("cache") or "none"
     with told_at("data"):
-        check_choice("cache", cache, ("none", *KINDS))
         if cache == "none" or isinstance(source, InMemorySource):
             return source
         return CachedSource(
@@ -111,7 +113,6 @@ def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, T
 def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mix: Mix | None = None) -> SourceLoader:
     """Return the loader of the training split."""
     training, common = build_transforms(cfg)
-    source = with_cache(cfg, source)
     with told_at("data"):
         return _build_loader(
             cfg,
@@ -129,7 +130,6 @@ def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mi
 def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: torch.device) -> SourceLoader:
     """Return the loader of the validation split, whose images are normalised as the training split's."""
     _, common = build_transforms(cfg)
-    source, training = with_cache(cfg, source), with_cache(cfg, training)
     size = cfg.data.get("val_batch_size", cfg.data.batch_size)
     transforms = with_normalization(cfg, common, training)
     try:
@@ -147,10 +147,10 @@ def _build_loader(
 ) -> SourceLoader:
     """Return a loader of the kind that suits the source: from memory if it is there and needs no work per sample."""
     from hookline.data import InMemoryLoader, InMemorySource, SampleLoader
+    from hookline.data.cores import available_cores
     from hookline.data.held import HeldSource
     from hookline.data.sample_loader import WORKER_TYPES, resolve_workers
     from hookline.data.sample_reader import ON_ERROR
-    from hookline.engine.cores import available_cores
     from hookline.experiment.augment import build_augment
 
     sample_transforms, data = build_augment(cfg, split), cfg.data

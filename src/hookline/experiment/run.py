@@ -11,7 +11,7 @@ from hookline.config.checks import check_number
 from hookline.config.errors import ParameterError
 from hookline.config.instantiate import to_plain, told_at
 from hookline.experiment.compose import require
-from hookline.experiment.data import build_mix, build_source, build_train_loader, build_val_loader
+from hookline.experiment.data import build_mix, build_source, build_train_loader, build_val_loader, with_cache
 from hookline.experiment.hooks import build_hooks, build_metrics, check_numbers, check_together, validates
 from hookline.experiment.model import (
     build_device,
@@ -62,8 +62,10 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     model = build_model(cfg, training).to(device)
     cfg.runner.threads = choose_threads(cfg, model, training)
     torch.set_num_threads(cfg.runner.threads)
+    training = with_cache(cfg, training)
     # A run without validation reads no validation data: the model is then tried on images of the training split.
-    val_loader = build_val_loader(cfg, build_source(cfg, "val") if validated else training, training, device)
+    validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
+    val_loader = build_val_loader(cfg, validation, training, device)
     freeze = build_freeze(cfg, model)
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)

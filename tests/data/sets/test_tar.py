@@ -170,3 +170,10 @@ def test_what_cannot_be_read_is_told(tmp_path):
     assert "train.tar cannot be read" in refused(tmp_path)
     tar.write_bytes(b"")
     assert "train.tar cannot be read" in refused(tmp_path)
+
+
+def test_the_files_that_a_cache_depends_on_are_the_tar_files(tmp_path):
+    write_tar(tmp_path / "train.tar", packed(*range(4)))
+    write_tar(tmp_path / "val.tar", packed(4, 5))
+    train, val = both(tmp_path)
+    assert (list(train.files()), list(val.files())) == ([str(tmp_path / "train.tar")], [str(tmp_path / "val.tar")])

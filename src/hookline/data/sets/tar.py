@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -77,6 +78,10 @@ class Tar(ListedSource):
     def name_of(self, index: int) -> str:
         """Return the tar file and the member's name."""
         return f"{self.members[index].tar}: {self.members[index].name}"
+
+    def files(self) -> Iterator[str]:
+        """Yield the tar files that the images lie in."""
+        return iter(dict.fromkeys(str(member.tar) for member in self.members))
 
     def read_bytes(self, index: int) -> bytes:
         """Return the sample's encoded image."""
