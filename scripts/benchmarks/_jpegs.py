@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,22 @@ from PIL import Image
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision import datasets, transforms
 
-from hookline.data import ImageFolder, Normalize, SampleLoader
+from hookline.data import ImageFolder, Normalize, SampleLoader, Source
+from hookline.data.cache import CachedSource
 from hookline.data.sampler import Sampler
-from hookline.data.transforms.sample import RandomHorizontalFlip, RandomResizedCrop, SampleTransform
+from hookline.data.transforms.sample import (
+    CenterCrop,
+    RandAugment,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    Resize,
+    SampleTransform,
+)
 
 SIZE = (500, 375)
 QUALITY = 90
 INPUT = 224
+CROP_PCT = 0.875
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 # Photographs of at least half our size; what else scikit-image has are drawings, textures and tiny ones.
@@ -48,22 +58,58 @@ def make_jpegs(folder: Path, count: int) -> None:
         left, top = random.uniform(0, original.width - width), random.uniform(0, original.height - height)
         cut = original.resize(SIZE, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
         path = folder / f"class_{number % 2}" / f"{number:04d}.jpg"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         cut.save(path, quality=QUALITY)
 
 
-def sample_transforms() -> dict[str, SampleTransform]:
+@dataclass
+class Task:
+    """What is done to the images.
+
+    Attributes:
+        usual: the transforms of the usual loader that come before ToTensor and Normalize.
+        hookline: hookline's.
+        cache: what hookline reads from, `raw` or `jpeg`; None: the files.
+    """
+
+    usual: Callable[[], list[Any]]
+    hookline: Callable[[], dict[str, SampleTransform]]
+    cache: str | None = None
+
+
+def train_usual() -> list[Any]:
+    """Return RandomResizedCrop and flip."""
+    return [transforms.RandomResizedCrop(INPUT), transforms.RandomHorizontalFlip()]
+
+
+def train_hookline() -> dict[str, SampleTransform]:
     """Return RandomResizedCrop and flip."""
     return {"crop": RandomResizedCrop(INPUT), "flip": RandomHorizontalFlip()}
 
 
-def hookline_batches(folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
-    """Return an epoch of `images` images, loaded by hookline."""
-    source = ImageFolder(split="train", root=str(folder))
+TASKS = {
+    "train": Task(train_usual, train_hookline),
+    "randaugment": Task(
+        lambda: [*train_usual(), transforms.RandAugment()], lambda: train_hookline() | {"randaugment": RandAugment()}
+    ),
+    "val": Task(
+        lambda: [transforms.Resize(round(INPUT / CROP_PCT)), transforms.CenterCrop(INPUT)],
+        lambda: {"resize": Resize(INPUT, crop_pct=CROP_PCT), "crop": CenterCrop(INPUT)},
+    ),
+    "raw": Task(train_usual, train_hookline, cache="raw"),
+    "jpeg": Task(train_usual, train_hookline, cache="jpeg"),
+}
+
+
+def hookline_batches(task: Task, folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
+    """Return an epoch of `images` images, loaded by hookline; a cache is made beside the folder."""
+    source: Source = ImageFolder(split="train", root=str(folder))
+    if task.cache:
+        source = CachedSource(source, cache=task.cache, cache_dir=folder.with_name("cache"))
     loader = SampleLoader(
         source,
         batch_size=batch_size,
-        sample_transforms=sample_transforms(),
+        sample_transforms=task.hookline(),
         transforms={"normalize": Normalize(MEAN, STD)},
         sampler=Sampler(source.targets, shuffle=True, samples_per_epoch=images),
         workers=workers,
@@ -71,16 +117,9 @@ def hookline_batches(folder: Path, *, workers: int, batch_size: int, images: int
     return loader.batches(0)
 
 
-def usual_batches(folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
+def usual_batches(task: Task, folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
     """Return an epoch of `images` images by ImageFolder, Pillow, transforms v1 and a DataLoader."""
-    usual = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(INPUT),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-        ]
-    )
+    usual = transforms.Compose([*task.usual(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     data = datasets.ImageFolder(str(folder), usual)
     sampler = RandomSampler(data, replacement=True, num_samples=images)
     return iter(DataLoader(data, batch_size=batch_size, sampler=sampler, num_workers=workers))

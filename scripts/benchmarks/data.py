@@ -13,13 +13,18 @@ They take turns in one process on one thread. A round is a whole epoch of hookli
 and the first `--images` of an epoch of torchvision, timed from when its first batch has come.
 
 With `--jpegs`: files of 500x375 pixels, quality 90, cut out of real photographs (scikit-learn's, and scikit-image's
-where it is installed), in the page cache; RandomResizedCrop to 224, flip, float32, normalised, in batches of 64.
+where it is installed), in the page cache; made 224x224, float32 and normalised, in batches of 64.
+
+    train        RandomResizedCrop, flip
+    randaugment  the same and RandAugment
+    val          Resize to 256, CenterCrop
+    raw, jpeg    train, hookline's images from a cache of that kind
 
     usual        torchvision.datasets.ImageFolder, Pillow, transforms v1, DataLoader
     hookline     hookline.data.SampleLoader, threads
 
-Each loads by itself (0 workers: images/s of a core) and with each number of `--workers`. They take turns; a round is
-`--images` of each, in mid-epoch.
+Each loads by itself (0 workers: images/s of a core) and with each number of `--workers`. They take turns in one
+process, in which freed memory is kept, as in a run; a round is `--images` of each, in mid-epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ from typing import Any
 
 import torch
 from _common import CLOCKS, TimedPass, interleave, machine, positive, report, spread, table
-from _jpegs import hookline_batches, make_jpegs, usual_batches
+from _jpegs import TASKS, hookline_batches, make_jpegs, usual_batches
 from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -44,6 +49,7 @@ from hookline.config.errors import ConfigError
 from hookline.data import FashionMNIST, InMemoryLoader, Normalize, RandomCrop, RandomHorizontalFlip
 from hookline.data.sets.fashion_mnist import PARTS
 from hookline.data.sets.idx import find_idx
+from hookline.engine.memory import keep_freed_memory
 
 BATCH = 128
 JPEG_BATCH = 64
@@ -85,17 +91,21 @@ def torchvision_loader(root: Path, folder: Path) -> DataLoader:
     return DataLoader(data, batch_size=BATCH, shuffle=True, num_workers=0)
 
 
-def measure_jpegs(rounds: int, images: int, workers: list[int], clock: str, json: Path | None) -> None:
+def measure_jpegs(
+    tasks: list[str], rounds: int, images: int, workers: list[int], clock: str, json: Path | None
+) -> None:
     """Measure the loaders from disk, and print."""
     found = machine()
+    keep_freed_memory()
     timed = max(1, images // JPEG_BATCH)
 
-    def contestant(batches: Callable[..., Iterator[Any]], folder: Path, number: int) -> Callable[[], float]:
+    def contestant(batches: Callable[..., Iterator[Any]], folder: Path, task: str, number: int) -> Callable[[], float]:
         # Batches that are ready when the clock starts are made up for by those that are ready when it stops.
         further = 2 + 2 * max(number, 2)
 
         def measure() -> float:
-            epoch = batches(folder, workers=number, batch_size=JPEG_BATCH, images=(timed + further) * JPEG_BATCH)
+            count = (timed + further) * JPEG_BATCH
+            epoch = batches(TASKS[task], folder, workers=number, batch_size=JPEG_BATCH, images=count)
             with_time = TimedPass(epoch, timed=timed, skip=1, clock=CLOCKS[clock])
             for _ in with_time:
                 pass
@@ -104,23 +114,27 @@ def measure_jpegs(rounds: int, images: int, workers: list[int], clock: str, json
         return measure
 
     with tempfile.TemporaryDirectory() as folder:
-        make_jpegs(Path(folder), min(JPEGS, images))
-        measured = interleave(
-            {
-                f"{name}, {number} workers": contestant(batches, Path(folder), number)
-                for number in (0, *workers)
-                for name, batches in (("usual", usual_batches), ("hookline", hookline_batches))
-            },
-            rounds,
-        )
+        files = Path(folder, "files")
+        make_jpegs(files, min(JPEGS, images))
+        contestants = {}
+        for task in tasks:
+            cached = TASKS[task].cache
+            # What a cache is compared with does the same from the files.
+            sides = [("usual", "train" if cached else task, usual_batches), ("hookline", task, hookline_batches)]
+            for number in (0, *workers):
+                for side, what, batches in sides:
+                    contestants[f"{what}, {number} workers, {side}"] = contestant(batches, files, what, number)
+        measured = interleave(contestants, rounds)
     rows, ratios = [], {}
     for name, values in measured.items():
-        usual = measured[name.replace("hookline", "usual")]
-        ratio = spread([own / other for own, other in zip(values, usual, strict=True)])
-        middle = spread(values)
-        shown = f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if name.startswith("hookline") else ""
+        what, loaders, side = name.split(", ")
+        middle, shown = spread(values), ""
+        if side == "hookline":
+            usual = measured[f"{'train' if TASKS[what].cache else what}, {loaders}, usual"]
+            ratio = spread([own / other for own, other in zip(values, usual, strict=True)])
+            ratios[f"{what}, {loaders}"] = ratio._asdict()
+            shown = f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
         rows.append([name, f"{middle.median:,.0f}", f"{middle.low:,.0f} to {middle.high:,.0f}", shown])
-        ratios[name] = ratio._asdict()
     report(
         f"JPEGs of 500x375, quality 90, batches of {JPEG_BATCH}, {rounds} rounds, {clock} clock",
         found,
@@ -143,13 +157,16 @@ def main() -> None:
     parser.add_argument("--images", type=positive, help="images of a round of torchvision (default 6400; JPEGs 512)")
     parser.add_argument("--jpegs", action="store_true", help="measure JPEGs on disk instead of Fashion-MNIST")
     parser.add_argument("--workers", type=positive, nargs="+", default=[2], help="with --jpegs: workers (default 2)")
+    parser.add_argument(
+        "--tasks", choices=TASKS, nargs="+", default=list(TASKS), help="with --jpegs: which (default all)"
+    )
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="time or the process's CPU time (default wall)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     args = parser.parse_args()
 
     torch.set_num_threads(1)
     if args.jpegs:
-        measure_jpegs(args.rounds, args.images or 512, args.workers, args.clock, args.json)
+        measure_jpegs(args.tasks, args.rounds, args.images or 512, args.workers, args.clock, args.json)
         return
     found = machine()
     clock = CLOCKS[args.clock]

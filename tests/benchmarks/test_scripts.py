@@ -66,11 +66,14 @@ def test_data(tmp_path: Path) -> None:
 
 
 def test_data_from_jpegs(tmp_path: Path) -> None:
-    printed, numbers = run(tmp_path, "data.py", "--jpegs", "--rounds", "1", "--images", "64", "--workers", "1")
+    options = ["--jpegs", "--rounds", "1", "--images", "64", "--workers", "1", "--tasks", "train", "val", "raw"]
+    printed, numbers = run(tmp_path, "data.py", *options)
     assert "times the usual" in printed
-    names = [f"{name}, {workers} workers" for workers in (0, 1) for name in ("usual", "hookline")]
-    assert list(numbers["images_per_second"]) == names
+    names = [f"{task}, {workers} workers" for task in ("train", "val", "raw") for workers in (0, 1)]
+    assert list(numbers["ratio"]) == names
     assert all(numbers["ratio"][name]["median"] > 0 for name in names)
+    sides = [f"{name}, {side}" for name in names[:4] for side in ("usual", "hookline")]
+    assert list(numbers["images_per_second"]) == sides + [f"{name}, hookline" for name in names[4:]]
 
 
 def test_startup(tmp_path: Path) -> None:

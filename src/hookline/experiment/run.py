@@ -44,6 +44,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
 
     from hookline.engine import Runner
     from hookline.engine.device import Generators
+    from hookline.engine.memory import keep_freed_memory
     from hookline.engine.trial import check_model, first, try_out
     from hookline.optim.group_curves import check_schedules
     from hookline.optim.group_values import base_values
@@ -62,6 +63,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     model = build_model(cfg, training).to(device)
     cfg.runner.threads = choose_threads(cfg, model, training)
     torch.set_num_threads(cfg.runner.threads)
+    keep_freed_memory()
     training = with_cache(cfg, training)
     # A run without validation reads no validation data: the model is then tried on images of the training split.
     validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
