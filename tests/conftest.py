@@ -18,12 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.config import resolvers
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
+
+# Hydra composes a config twice, the first time to look for hydra.mode, which no test in this process sets.
+Hydra.get_mode = lambda self, config_name, overrides: None
 
 
 def pytest_collection_modifyitems(items):
