@@ -1,12 +1,17 @@
-"""Images that tests write to disk."""
+"""Images that tests write to disk, and a source that reads them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+
+from hookline.data import Source
 
 
 def picture(number: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
@@ -26,15 +31,48 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
 def write_picture(path: Path, number: int = 0, **options) -> Path:
     """Write a picture in the format of the path's extension, its folders included."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture(number, **options).save(path)
+    picture(number, **options).save(path, quality=95)
     return path
 
 
 def write_folder(
-    folder: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 5, first: int = 0, **options
+    folder: Path,
+    classes: Iterable[str] | Mapping[str, int] = ("cat", "dog"),
+    count: int = 5,
+    first: int = 0,
+    name: str = "{}.jpg",
+    **options,
 ) -> Path:
-    """Write a folder of pictures for each class."""
-    for label, name in enumerate(classes):
-        for number in range(count):
-            write_picture(folder / name / f"{number}.jpg", first + label * count + number, **options)
+    """Write a folder of pictures for each class, `count` of them or as many as a mapping says, no two of them alike."""
+    counts = classes if isinstance(classes, Mapping) else dict.fromkeys(classes, count)
+    for label, its in counts.items():
+        for number in range(its):
+            write_picture(folder / label / name.format(number), first + number, **options)
+        first += its
     return folder
+
+
+class Photos(Source):
+    """The JPEGs in `root/<split>/<class>`, or in `root/<class>` where there is no folder of the split."""
+
+    def __init__(self, *, split: str, root: str) -> None:
+        super().__init__(split=split)
+        folder = Path(root) / split if (Path(root) / split).is_dir() else Path(root)
+        self.paths = sorted(folder.glob("*/*.jpg"))
+        self.classes = tuple(sorted(path.name for path in folder.iterdir()))
+        self.reads: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def targets(self) -> Tensor:
+        return torch.tensor([self.classes.index(path.parent.name) for path in self.paths])
+
+    def name_of(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def read(self, index: int) -> Tensor:
+        self.reads.append(index)
+        with Image.open(self.paths[index]) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.photos import write_photos
+from tests.images import write_folder
 from tests.sets import write_data_of
 from tests.test_layers import LAYERS
 
@@ -158,7 +158,7 @@ def test_command(command, files, python, idx_folder, monkeypatch):
     words = shortened(shlex.split(command))
     write_data_of(words, monkeypatch)
     if "source=flowers" in command:
-        write_photos(Path("flowers"), {"daisy": 10, "tulip": 10}, 6, 8)
+        write_folder(Path("flowers"), ("daisy", "tulip"), count=10, size=(8, 6), name="{:03}.jpg")
     if "fashion_mnist" in command:
         words.append(f"data.root={idx_folder()}")
     elif command.endswith(("benchmarks/training.py", "benchmarks/data.py")):

@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from tests.photos import picture, write_photos
+from tests.images import write_folder, write_picture
 
 from hookline.commands.check_data import check_data
 
@@ -15,11 +15,11 @@ from hookline.commands.check_data import check_data
 @pytest.fixture
 def root(tmp_path):
     root = tmp_path / "photos"
-    write_photos(root / "train", {"cat": 12, "dog": 11})
+    write_folder(root / "train", {"cat": 12, "dog": 11}, size=(80, 60), name="{:03}.jpg")
     for number in range(12):  # as pictures of their own
         place = root / "val" / ("cat" if number < 10 else "dog")
         place.mkdir(parents=True, exist_ok=True)
-        picture(5000 + number, 40, 30 + number).save(place / f"{number}.jpg")
+        write_picture(place / f"{number}.jpg", 5000 + number, size=(30 + number, 40))
     return root
 
 
@@ -29,7 +29,7 @@ def check(run_task, root):
 
     def run(*arguments: str):
         finished = run_task(
-            check_data, "check_data", "data._target_=tests.photos.Photos", f"+data.root={root}", *arguments
+            check_data, "check_data", "data._target_=tests.images.Photos", f"+data.root={root}", *arguments
         )
         reports = sorted(finished.cwd.glob("outputs/check_data/*/*/check_data.json"))
         return finished, json.loads(reports[-1].read_text()) if reports else None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
-from tests.photos import picture, write_photos
+from tests.images import picture, write_folder
 
 from hookline.commands.show_data import show_data, sizes_of, transforms_of, views_by
 from hookline.experiment import build_source
@@ -43,8 +43,8 @@ def test_mixed_samples_and_no_transforms_can_be_shown(show):
 
 
 def test_more_samples_than_there_are(show, tmp_path):
-    write_photos(tmp_path / "photos", {"cat": 2, "a dog with a very long name": 3}, 20, 20)
-    photos = ("data._target_=tests.photos.Photos", f"+data.root={tmp_path}/photos", "data.batch_size=2")
+    write_folder(tmp_path / "photos", {"cat": 2, "a dog with a very long name": 3}, size=(20, 20), name="{:03}.jpg")
+    photos = ("data._target_=tests.images.Photos", f"+data.root={tmp_path}/photos", "data.batch_size=2")
     finished, pictures = show(*photos, "show.samples=50", "show.transforms=50")
     assert finished.status == 0, finished.err
     assert "samples.png" in pictures
@@ -89,8 +89,8 @@ def test_a_transform_alone_draws_what_it_draws_in_the_run(config):
 def test_sizes_are_measured_all_over_the_data(config, tmp_path):
     for number in range(30):
         (tmp_path / "photos" / "cat").mkdir(parents=True, exist_ok=True)
-        picture(number, 20 + number, 30).save(tmp_path / "photos" / "cat" / f"{number:02}.jpg")
-    source = build_source(config("data._target_=tests.photos.Photos", f"+data.root={tmp_path}/photos"), "train")
+        picture(number, (30, 20 + number)).save(tmp_path / "photos" / "cat" / f"{number:02}.jpg")
+    source = build_source(config("data._target_=tests.images.Photos", f"+data.root={tmp_path}/photos"), "train")
     assert sizes_of(source, 500) == [(20 + number, 30) for number in range(30)]
     assert sizes_of(source, 2) == [(20, 30), (49, 30)]
 

@@ -145,6 +145,17 @@ def test_a_list_without_a_heading(suffix, split, tmp_path):
     }  # fmt: skip
 
 
+def test_a_list_of_tabs_and_windows_separators(split, tmp_path):
+    (tmp_path / "a").mkdir()
+    for number in range(4):
+        (tmp_path / "a" / f"{number}.jpg").write_text(str(number))
+    lines = [f"a\\{number}.jpg\tMaine Coon\n" for number in range(4)]
+    (tmp_path / "all.txt").write_text("".join(lines))
+    finished = split(tmp_path / "all.txt", "mode=copy", "val=0.5")
+    assert finished.status == 0, finished.err
+    assert {Path(name).parts[1] for name in content(tmp_path / "out")} == {"Maine Coon"}
+
+
 def test_files_of_one_name_in_a_class_are_kept_apart(split, tmp_path):
     for folder in "abcd":
         (tmp_path / folder).mkdir()
@@ -210,10 +221,11 @@ def test_wrong_input_is_one_message(arguments, message, split, flowers, tmp_path
     ("name", "text", "message"),
     [
         ("a.txt", "one.jpg cat\ntwo.jpg cat\n", "2 of its images are not there: one.jpg, two.jpg; paths are relative"),
-        ("a.txt", "one.jpg\n", "the line 'one.jpg' is no path with a label"),
-        ("a.txt", "", "has no images"),
+        ("a.txt", "one.jpg\n", "row 1 is no path with a label: 'one.jpg'"),
+        ("a.txt", "", "is empty"),
+        ("a.csv", "path,label\n", "has a heading and nothing else"),
         ("a.csv", "here.jpg,..\n", "the label '..' cannot be the name of a folder"),
-        ("a.csv", "\xff\xfe", "is no text"),
+        ("a.csv", "\xff\xfe", "cannot be read"),
     ],
 )
 def test_lists_that_cannot_be_split(name, text, message, split, tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import ROOT
-from tests.photos import Photos, picture, write_photos
+from tests.images import Photos, picture, write_folder
 
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.data import Digits
@@ -25,7 +25,10 @@ from hookline.data.cache import CachedSource, shrunk
 
 @pytest.fixture
 def photos(tmp_path):
-    return Photos(split="train", root=str(write_photos(tmp_path / "photos", {"cat": 5, "dog": 4})))
+    return Photos(
+        split="train",
+        root=str(write_folder(tmp_path / "photos", {"cat": 5, "dog": 4}, size=(80, 60), name="{:03}.jpg")),
+    )
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def test_another_cache_is_made_where_something_is_another(change, photos, cached
         os.utime(photos.paths[2], ns=(1, 1))
     elif change == "size":
         stat = photos.paths[2].stat()
-        picture(77).save(photos.paths[2], quality=30)
+        picture(77, (80, 60)).save(photos.paths[2], quality=30)
         os.utime(photos.paths[2], ns=(stat.st_atime_ns, stat.st_mtime_ns))
     elif change == "removed":
         photos.paths.pop()
@@ -146,7 +149,7 @@ def test_what_a_killed_run_left_is_removed(photos, cached, tmp_path):
 KILLED = """
 import os, signal, sys
 from tests.conftest import ROOT
-from tests.photos import Photos
+from tests.images import Photos
 from hookline.data.cache import CachedSource
 
 class Deadly(Photos):
@@ -156,7 +159,7 @@ class Deadly(Photos):
         return super().read(index)
 
 Deadly.__name__ = Deadly.__qualname__ = "Photos"
-Deadly.__module__ = "tests.photos"
+Deadly.__module__ = "tests.images"
 source = Deadly(split="train", root=sys.argv[1])
 CachedSource(source, cache_dir=sys.argv[2], cache_size=32, threads=1).check()
 """
@@ -275,10 +278,10 @@ def test_wrong_settings_are_told(photos, cached):
 
 
 def test_a_run_trains_from_it(train, tmp_path):
-    write_photos(tmp_path / "photos" / "train", {"cat": 6, "dog": 6}, 40, 40)
-    write_photos(tmp_path / "photos" / "val", {"cat": 2, "dog": 2}, 40, 40)
+    write_folder(tmp_path / "photos" / "train", {"cat": 6, "dog": 6}, size=(40, 40), name="{:03}.jpg")
+    write_folder(tmp_path / "photos" / "val", {"cat": 2, "dog": 2}, first=12, size=(40, 40), name="{:03}.jpg")
     arguments = (
-        *("data._target_=tests.photos.Photos", f"+data.root={tmp_path}/photos", "data.batch_size=4"),
+        *("data._target_=tests.images.Photos", f"+data.root={tmp_path}/photos", "data.batch_size=4"),
         *("data.transforms.resize=null", "data.cache_size=32", f"data.cache_dir={tmp_path}/caches"),
         *("runner.max_epochs=1", "logger=none", "checkpoint=none", "hooks.lr_curve=null"),
     )

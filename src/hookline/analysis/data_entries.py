@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -10,11 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hookline.analysis.data_split import PARTS
-from hookline.config.errors import ConfigError, reason_of
+from hookline.config.errors import ConfigError
 from hookline.data.files import folders_in, images_below
-
-# What the columns of a table may be called.
-PATHS, LABELS = ("path", "file", "filename", "image"), ("label", "class", "target")
+from hookline.data.list_file import read_rows
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def in_list(file: Path, column: str | None) -> Iterator[Entry]:
     """Yield the images of a list; paths are relative to its folder."""
     given: Counter[tuple[str, str]] = Counter()
     missing = []
-    for path, label, group in rows_of(file, column):
+    for path, label, _, group in read_rows(str(file), "source", group_column=column):
         place = file.parent / path
         if Path(label).name != label or label in (".", ".."):
             raise ConfigError(f"source={file}: the label {label!r} cannot be the name of a folder")
@@ -85,31 +82,3 @@ def in_list(file: Path, column: str | None) -> Iterator[Entry]:
             f"source={file}: {len(missing):,} of its images are not there: {', '.join(missing[:3])};"
             f" paths are relative to {file.parent}"
         )
-
-
-def rows_of(file: Path, column: str | None) -> Iterator[tuple[str, str, str | None]]:
-    """Yield path, label and, with a column for it, the group of each line."""
-    try:
-        lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"source={file}: is no text: {reason_of(error)}") from error
-    tabular = file.suffix.lower() in (".csv", ".tsv")
-    rows = list(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)) if tabular and lines else [])
-    heading = [word.strip().lower() for word in rows[0]] if rows else []
-    places = [next((heading.index(word) for word in words if word in heading), None) for words in (PATHS, LABELS)]
-    if column is not None and (None in places or column.lower() not in heading):
-        known = ", ".join(heading) if None not in places else "no heading with path and label"
-        raise ConfigError(f"group_column={column}: is no column of {file}, which has {known}")
-    if not tabular:
-        rows = [line.rsplit(maxsplit=1) for line in lines]
-    elif None in places:
-        places = [0, 1]
-    else:
-        del rows[0]
-    path, label = places if tabular else (0, 1)
-    assert path is not None
-    assert label is not None
-    for row in rows:
-        if len(row) <= max(path, label):
-            raise ConfigError(f"source={file}: the line {' '.join(row)!r} is no path with a label")
-        yield row[path].strip(), row[label].strip(), row[heading.index(column.lower())] if column else None

@@ -38,7 +38,8 @@ def small_image_resnet(
         raise ParameterError(
             "model_name", model_name, "a ResNet whose first layer is one convolution, such as resnet18"
         )
-    model.conv1 = nn.Conv2d(in_chans, model.conv1.out_channels, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")  # as timm's own
-    model.maxpool = nn.Identity()
+    stem = nn.Conv2d(in_chans, model.conv1.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")  # as timm's own
+    model.set_submodule("conv1", stem)
+    model.set_submodule("maxpool", nn.Identity())
     return model

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
-from hookline.config.errors import ConfigError, reason_of
+from hookline.config.errors import ConfigError
 from hookline.data.files import FileSource, existing_folder
 from hookline.data.labels import number_labels, read_class_names, some
+from hookline.data.list_file import Row, read_rows
 from hookline.data.listed import Listing
 from hookline.data.source import SPLITS
 from hookline.data.splitting import HeldOut
 
-# Headings that the columns of paths, labels and splits may have, in lower case.
-HEADINGS = (
-    ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id"),
-    ("label", "class", "target", "category", "class_name", "label_name"),
-    ("split", "set", "subset"),
-)
 # What a split is called in a column of splits.
 SPLIT_NAMES = {"train": "train", "training": "train"} | dict.fromkeys(("val", "valid", "validation", "test"), "val")
-
-
-class Row(NamedTuple):
-    """A line of a list; `split` is None where the list has no such column."""
-
-    path: str
-    label: str
-    split: str | None
 
 
 class ImageList(FileSource):
@@ -130,42 +115,3 @@ class ImageList(FileSource):
                 f"{key}: {len(missing)} of {len(paths)} listed {self.split} images are not there: {some(missing, 3)};"
                 f" paths are relative to {self.folder}"
             )
-
-
-def read_rows(file: str | None, key: str) -> list[Row]:
-    """Return the rows of a list.
-
-    Raises:
-        ConfigError: the list is missing, cannot be read, is empty, or has a line that is no path and label.
-    """
-    if not file:
-        raise ConfigError(f"{key}: is missing; give a text or CSV file of paths and labels, {key}=FILE")
-    path = Path(file).expanduser()
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as content:
-            lines = [line for line in content.read().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}={file}: cannot be read: {reason_of(error)}") from error
-    if not lines:
-        raise ConfigError(f"{key}={file}: is empty")
-    tabular = path.suffix.lower() in (".csv", ".tsv")
-    rows = rows_of_table(lines) if tabular else [line.rsplit("\t" if "\t" in line else None, 1) for line in lines]
-    found = []
-    for number, row in enumerate(rows, start=1 + len(lines) - len(rows)):
-        words = [word.strip() for word in row]
-        if len(words) < 2 or len(words) != len(rows[0]) or not all(words[:2]):
-            raise ConfigError(f"{key}={file}: row {number} is no path with a label: {lines[number - 1][:80]!r}")
-        # A list that was made on Windows has its separators.
-        found.append(Row(os.path.normpath(words[0].replace("\\", "/")), words[1], words[2] if len(words) > 2 else None))
-    return found
-
-
-def rows_of_table(lines: Sequence[str]) -> list[list[str]]:
-    """Return path, label and, where there is one, split of each line of a table, with or without a heading."""
-    rows = list(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)))
-    heading = [word.strip().lower() for word in rows[0]]
-    columns = [next((heading.index(word) for word in words if word in heading), None) for words in HEADINGS]
-    if columns[0] is None or columns[1] is None:
-        return [row[:3] for row in rows]
-    chosen = [column for column in columns if column is not None]
-    return [[row[column] for column in chosen if column < len(row)] for row in rows[1:]]
