@@ -9,12 +9,16 @@ from hookline.hooks import Hook
 
 
 class Send(Hook):
-    """Sends this process a signal in a stage, once so many iterations are done, and perhaps again later in the run."""
+    """Sends a signal in a stage, once so many iterations are done, and perhaps again later in the run.
+
+    It goes to this process, or to all of its group.
+    """
 
     priority = 0
 
-    def __init__(self, name: str, stage: str, after: int, again: str | None = None) -> None:
+    def __init__(self, name: str, stage: str, after: int, again: str | None = None, to_all: bool = False) -> None:
         self.signal, self.after, self.again, self.sent = getattr(signal, name), after, again, False
+        self.group = 0 if to_all else None
         stages = {stage: self.send} | ({again: self.send_again} if again else {})
         methods = {place: lambda hook, runner, method=method: method(runner) for place, method in stages.items()}
         self.__class__ = type("Send", (Send,), methods)
@@ -22,7 +26,10 @@ class Send(Hook):
     def send(self, runner) -> None:
         if runner.clock.iter >= self.after and not self.sent:
             self.sent = True
-            os.kill(os.getpid(), self.signal)
+            if self.group is None:
+                os.kill(os.getpid(), self.signal)
+            else:
+                os.killpg(self.group, self.signal)
 
     def send_again(self, runner) -> None:
         if self.sent:

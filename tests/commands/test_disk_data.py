@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
+from tests.conftest import ROOT
 from tests.images import write_folder, write_picture
 
 from hookline.checkpoint import read
@@ -60,6 +66,32 @@ def test_a_resume_with_other_files_is_refused_and_changes_nothing(train, flowers
     assert refused.status == 2, refused.err
     assert (first.run_dir / "classes.txt").read_bytes() == before
     assert read(first.run_dir / "checkpoints" / "last.pt")["parts"]["clock"]["iter"] == 2
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
+def test_a_signal_to_all_processes_ends_the_run_in_order(name, flowers, tmp_path):
+    command = [
+        *(sys.executable, str(ROOT / "src" / "train.py"), "data=image_folder", f"data.root={flowers}", *SHORT),
+        *("runner.max_iters=50", "data.workers=2", "data.worker_type=process", "augment.size=32", "hydra.run.dir=run"),
+        *("+hooks.mine._target_=tests.commands.killing.Send", "+hooks.mine.stage=after_train_iter"),
+        *(f"+hooks.mine.name={name}", "+hooks.mine.after=2", "+hooks.mine.to_all=true"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    # What is read ends when every process that inherited the pipe has: none is left behind.
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + getattr(signal, name), out + err
+    assert err == ""
+    assert read(tmp_path / "run" / "checkpoints" / "last.pt")["parts"]["clock"]["iter"] == 3
+    assert f"interrupted ({name}) after iteration 3" in out
 
 
 @pytest.mark.parametrize("evaluation", ["default", "none"])

@@ -130,7 +130,7 @@ def count_iterations(cfg: DictConfig) -> int:
     import torch
 
     require(cfg, "data")
-    return len(build_train_loader(cfg, build_source(cfg, "train"), torch.device("cpu")))
+    return len(build_train_loader(cfg, build_source(cfg, "train", tell=False), torch.device("cpu")))
 
 
 def preview_of(cfg: DictConfig, clock: Clock) -> Preview:
@@ -156,7 +156,7 @@ def groups_of(cfg: DictConfig, quantities: Sequence[str]) -> dict[str, dict[str,
         from hookline.optim.group_values import base_values
 
         require(cfg, "data", "model")
-        model = build_model_without_memory(cfg, build_source(cfg, "train"))
+        model = build_model_without_memory(cfg, build_source(cfg, "train", tell=False))
         build_freeze(cfg, model)
         groups = base_values(build_optimizer(cfg, model, chosen_option("optimizer")), wanted)
         found = {field: values for field, values in groups.items() if values}

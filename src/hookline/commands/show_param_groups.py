@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def show_param_groups(cfg: DictConfig) -> None:
     """Print the table of groups, and write `param_groups.csv` into `preview.output_dir` if that is given."""
     require(cfg, "data", "model", "optimizer")
-    model = build_model_without_memory(cfg, build_source(cfg, "train"))
+    model = build_model_without_memory(cfg, build_source(cfg, "train", tell=False))
     build_freeze(cfg, model)
     optimizer = build_optimizer(cfg, model, chosen_option("optimizer"))
     log.info(groups_table(optimizer))

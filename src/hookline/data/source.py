@@ -73,6 +73,13 @@ class Source(ABC):
         """The number of samples of each class: int64 `[classes]`."""
         return torch.bincount(self.targets, minlength=len(self.classes))
 
+    @cached_property
+    def mean_and_std(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of the pixels, per channel; see `mean_and_std_of`. Both loaders ask for them."""
+        from hookline.data.statistics import mean_and_std_of
+
+        return mean_and_std_of(self)
+
     def fingerprint(self) -> str:
         """Return a short text that changes when samples are added, removed, reordered or labelled anew."""
         return f"{len(self)}-{len(self.classes)}-{zlib.crc32(self.targets.numpy().tobytes()):08x}"

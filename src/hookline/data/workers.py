@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from math import prod
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
 from typing import Any
 
 import torch
@@ -33,6 +33,9 @@ PART = 8
 
 # No module of hookline: the server would look for it in other places than this process does.
 PRELOADED = ["torch", "torchvision.transforms.v2", "hydra.main", "hydra.utils", "beartype.door", "tqdm"]
+
+# What ends a run in order: see hookline.commands.signals.
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @contextmanager
@@ -82,6 +85,7 @@ def processes(
     # has imported what takes long.
     context = get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    begin_server()
     blocks = [context.RawArray("B", batch_size * prod(shape)) for _ in range(batches)]
     # For each worker its process id and the sample that it is at.
     places = context.RawArray("q", 2 * workers)
@@ -112,8 +116,10 @@ def processes(
         try:
             yield begin
         except BrokenProcessPool as error:
-            pool.shutdown()
             codes = {process.pid: process.exitcode for process in started}
+            for process in started:
+                process.kill()  # the pool sends them SIGTERM, which they do not get
+            pool.shutdown()
             raise ConfigError(f"data.worker_type=process: {death(codes, list(places), reader)}") from error
 
 
@@ -121,12 +127,12 @@ def death(codes: dict[int | None, int | None], places: list[int], reader: Sample
     """Return how a worker process died, and over which sample.
 
     Args:
-        codes: the exit codes of the processes by their ids; those that were ended because one had died have SIGTERM's.
+        codes: the exit codes of the processes by their ids, None of those that go on.
         places: for each worker its process id and the sample that it was at.
         reader: knows the samples' names.
     """
     at = dict(zip(places[::2], places[1::2], strict=True))
-    died = {pid: code for pid, code in codes.items() if code not in (None, 0, -signal.SIGTERM)} or codes
+    died = {pid: code for pid, code in codes.items() if code not in (None, 0)} or codes
     told = []
     for pid, code in died.items():
         how = "ended"
@@ -163,6 +169,21 @@ def leaving(pool: Executor) -> Iterator[None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def begin_server() -> None:
+    """Start the process that forks workers, if it is not there, with the signals blocked that end a run.
+
+    They are for the process that trains, which saves a checkpoint first, and may be sent to all processes of a terminal
+    or of a job. What the server forks has them blocked, too. Its workers end when they are told, or with that process.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # starting the tracker has unblocked some of them
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Worker:
     """What a worker process has.
 
@@ -192,8 +213,6 @@ WORKER: Worker | None = None
 def begin_worker(content: bytes, blocks: list[Any], places: Any, counter: Any) -> None:
     """Make this process a worker."""
     global WORKER
-    # Ctrl-C is for the process that trains: what it sends to a terminal's processes must not end the workers first.
-    os.setsid()
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     with counter.get_lock():

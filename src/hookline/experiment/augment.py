@@ -31,7 +31,7 @@ def augments(cfg: DictConfig) -> bool:
     return any(node is not None for split in ("train", "val") for node in (augment.get(split) or {}).values())
 
 
-def resolve_augment(cfg: DictConfig, training: Source) -> None:
+def resolve_augment(cfg: DictConfig, training: Source, *, tell: bool = True) -> None:
     """Replace `auto` in the group `augment` by what the model was made for, and print what images will be like.
 
     A model's mean and standard deviation are taken if it has one for each of the data's channels. What it does not say
@@ -40,8 +40,8 @@ def resolve_augment(cfg: DictConfig, training: Source) -> None:
     Args:
         cfg: the config; it is changed.
         training: the training images.
+        tell: whether to print anything.
     """
-    from hookline.data.statistics import mean_and_std_of
     from hookline.models.input import input_of
 
     augment = cfg.get("augment")
@@ -65,12 +65,13 @@ def resolve_augment(cfg: DictConfig, training: Source) -> None:
             own_keys.append(key)
     if own_keys:
         with told_at("data"):
-            moments = dict(zip(("mean", "std"), mean_and_std_of(training), strict=True))
+            moments = dict(zip(("mean", "std"), training.mean_and_std, strict=True))
         for key in own_keys:
             values[key], origins[key] = [round(value, 6) for value in moments[key]], "the training images"
     augment.update(values)
     _check(augment)
-    log.info("images: %s", _described(augment, origins))
+    if tell:
+        log.info("images: %s", _described(augment, origins))
 
 
 def build_augment(cfg: DictConfig, split: str) -> dict[str, SampleTransform]:
@@ -104,12 +105,11 @@ def build_augment(cfg: DictConfig, split: str) -> dict[str, SampleTransform]:
 def normalization(cfg: DictConfig, training: Source) -> Normalize:
     """Return what normalises images: by `augment.mean` and `augment.std`, or by the training images' own."""
     from hookline.data import Normalize
-    from hookline.data.statistics import mean_and_std_of
 
     augment = cfg.get("augment") or {}
     mean, std = augment.get("mean"), augment.get("std")
     if mean is None or std is None:
-        own_mean, own_std = mean_and_std_of(training)
+        own_mean, own_std = training.mean_and_std
         mean, std = mean or own_mean, std or own_std
     for name, values in {"mean": mean, "std": std}.items():
         if len(values) not in (1, training.channels):

@@ -45,11 +45,11 @@ LOADING = frozenset(
 )
 
 
-def build_source(cfg: DictConfig, split: str) -> Source:
+def build_source(cfg: DictConfig, split: str, *, tell: bool = True) -> Source:
     """Return the split of the data set that the `data` group describes; nothing is read yet.
 
     With the training split, what the group `augment` leaves open is filled in from the model and, where that says
-    nothing, from the training images.
+    nothing, from the training images. `tell` says whether to print what the images will be like.
     """
     from hookline.data import Source
     from hookline.data.cache import KINDS
@@ -60,7 +60,7 @@ def build_source(cfg: DictConfig, split: str) -> Source:
         check_choice("cache", cfg.data.get("cache") or "none", ("none", *KINDS))
     source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
     if split == "train":
-        resolve_augment(cfg, source)
+        resolve_augment(cfg, source, tell=tell)
     return source
 
 
@@ -235,12 +235,12 @@ def build_mix(cfg: DictConfig, loss: Any, num_classes: int, device: torch.device
     """
     import torch
 
+    from hookline.data.mix import Mix
+
     node = cfg.get("mix")
     if node is None or node.get("_target_") is None:
         return None
-    mix: Mix = build(node, "mix", num_classes=num_classes)
-    if not callable(mix):
-        raise ConfigError(f"mix._target_={node._target_}: must build something that mixes, as hookline.data.mix.Mix")
+    mix: Mix = build(node, "mix", kind=Mix, num_classes=num_classes)
     logits = torch.zeros(2, num_classes, device=device)
     message = (
         f"mix: mixing gives soft targets, and {type(loss).__name__} takes labels only; choose loss=cross_entropy,"
