@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import time
+from pathlib import Path
 
+from hookline.data import SampleTransform
 from hookline.hooks import Hook
 
 
 class Send(Hook):
-    """Sends a signal in a stage, once so many iterations are done, and perhaps again later in the run.
-
-    It goes to this process, or to all of its group.
-    """
+    """Sends this process a signal in a stage, once so many iterations are done, and perhaps again later in the run."""
 
     priority = 0
 
-    def __init__(self, name: str, stage: str, after: int, again: str | None = None, to_all: bool = False) -> None:
+    def __init__(self, name: str, stage: str, after: int, again: str | None = None) -> None:
         self.signal, self.after, self.again, self.sent = getattr(signal, name), after, again, False
-        self.group = 0 if to_all else None
         stages = {stage: self.send} | ({again: self.send_again} if again else {})
         methods = {place: lambda hook, runner, method=method: method(runner) for place, method in stages.items()}
         self.__class__ = type("Send", (Send,), methods)
@@ -26,11 +26,35 @@ class Send(Hook):
     def send(self, runner) -> None:
         if runner.clock.iter >= self.after and not self.sent:
             self.sent = True
-            if self.group is None:
-                os.kill(os.getpid(), self.signal)
-            else:
-                os.killpg(self.group, self.signal)
+            os.kill(os.getpid(), self.signal)
 
     def send_again(self, runner) -> None:
         if self.sent:
             os.kill(os.getpid(), self.signal)
+
+
+class Arm(Hook):
+    """Writes the file `armed` after two updates."""
+
+    def after_train_iter(self, runner) -> None:
+        if runner.clock.iter == 2:
+            Path("armed").touch()
+
+
+class SendToAll(SampleTransform):
+    """In a worker process, sends all processes of the run a signal once the file `armed` is there.
+
+    It waits before, so that the run is waiting for the batch.
+    """
+
+    draws = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, image, random):
+        if multiprocessing.parent_process() is not None and Path("armed").exists():
+            time.sleep(1)
+            Path("armed").unlink(missing_ok=True)
+            os.killpg(os.getpgid(os.getppid()), getattr(signal, self.name))
+        return image

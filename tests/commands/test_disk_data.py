@@ -73,8 +73,8 @@ def test_a_signal_to_all_processes_ends_the_run_in_order(name, flowers, tmp_path
     command = [
         *(sys.executable, str(ROOT / "src" / "train.py"), "data=image_folder", f"data.root={flowers}", *SHORT),
         *("runner.max_iters=50", "data.workers=2", "data.worker_type=process", "augment.size=32", "hydra.run.dir=run"),
-        *("+hooks.mine._target_=tests.commands.killing.Send", "+hooks.mine.stage=after_train_iter"),
-        *(f"+hooks.mine.name={name}", "+hooks.mine.after=2", "+hooks.mine.to_all=true"),
+        *("+hooks.arm._target_=tests.commands.killing.Arm", f"+augment.train.send.name={name}"),
+        "+augment.train.send._target_=tests.commands.killing.SendToAll",
     ]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
     process = subprocess.Popen(
@@ -90,8 +90,9 @@ def test_a_signal_to_all_processes_ends_the_run_in_order(name, flowers, tmp_path
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + getattr(signal, name), out + err
     assert err == ""
-    assert read(tmp_path / "run" / "checkpoints" / "last.pt")["parts"]["clock"]["iter"] == 3
-    assert f"interrupted ({name}) after iteration 3" in out
+    done = read(tmp_path / "run" / "checkpoints" / "last.pt")["parts"]["clock"]["iter"]
+    assert 2 < done < 50
+    assert f"interrupted ({name}) after iteration {done}" in out
 
 
 @pytest.mark.parametrize("evaluation", ["default", "none"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import IMAGES, EventAccumulator
-from tests.images import picture, write_folder
+from tests.images import picture, write_folder, write_picture
 
 from hookline.commands.show_data import show_data, sizes_of, transforms_of, views_by
 from hookline.experiment import build_source
@@ -111,6 +111,14 @@ def test_wrong_input_is_one_message(wrong, message, show):
     assert finished.status == 2
     assert finished.err.startswith(f"error: {message}")
     assert finished.err.count("\n") == 1
+
+
+def test_photographs_of_any_size(show, tmp_path):
+    for number in range(6):
+        write_picture(tmp_path / "photos" / "ab"[number % 2] / f"{number}.jpg", number, size=(30 + number, 40))
+    finished, pictures = show("data=image_folder", f"data.root={tmp_path}/photos", "augment.size=32")
+    assert finished.status == 0, finished.err
+    assert {"samples.png", "transforms.png", "classes.png", "sizes.png"} <= pictures.keys()
 
 
 def test_a_transform_that_is_switched_off_has_no_row(config):

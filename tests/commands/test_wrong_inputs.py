@@ -295,7 +295,7 @@ TABLE = {
         +evaluation.metrics.x._target_=builtins.exec  ->  evaluation.metrics.x._target_=builtins.exec
         checkpoint._target_=os.system  ->  checkpoint._target_=os.system
         mix._target_=os.system  ->  mix._target_=os.system
-        mix._target_=torch.nn.Identity  ->  mix._target_=torch.nn.Identity: must name a subclass of hookline.data.mix.Mix
+        mix._target_=torch.nn.Identity  ->  mix._target_=torch.nn.Identity: must name a subclass
         freeze._target_=torch.nn.Identity  ->  freeze._target_=torch.nn.Identity
         update._target_=os.kill  ->  update._target_=os.kill
         model._target_=os.listdir  ->  model._target_=os.listdir

@@ -31,10 +31,10 @@ class View:
     shares: dict[int, float]
 
 
-def views_of(loader: Loader, transforms: Mapping[str, Transform], epoch: int, count: int) -> list[View]:
-    """Return the first `count` samples of an epoch of the loader, whose batched transforms are given."""
+def views_of(loader: Loader, transforms: Mapping[str, Transform], epoch: int, count: int, start: int = 0) -> list[View]:
+    """Return `count` samples of an epoch of the loader from batch `start` on; its batched transforms are given."""
     found: list[View] = []
-    for batch in loader.batches(epoch):
+    for batch in loader.batches(epoch, start):
         pictures = pictures_of(denormalized(batch.images, transforms))
         for number in range(min(len(batch), count - len(found))):
             found.append(View(int(batch.indices[number]), pictures[number], _shares(batch, number)))

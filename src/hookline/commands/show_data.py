@@ -124,11 +124,15 @@ def views_by(cfg: DictConfig, source: Source, names: Sequence[str]) -> list[View
     for name in transforms_of(cfg):
         if name not in names:
             OmegaConf.update(changed, name, None)
-    # Images may have a size each where no transform gives them one: then only one fits into a batch. The order of the
-    # samples and what is drawn for each do not depend on it.
+    # Images may have a size each where no transform gives them one: then only one fits into a batch, and a loader has
+    # batches of one size. The order of the samples and what is drawn for each do not depend on it.
     changed.data.batch_size = 1
-    loader = build_train_loader(changed, with_cache(changed, source), CPU)
-    return views_of(loader, loader.transforms, cfg.show.epoch - 1, min(cfg.show.transforms, len(source)))
+    OmegaConf.update(changed, "data.workers", 0, force_add=True)
+    cached, views = with_cache(changed, source), []
+    for number in range(min(cfg.show.transforms, len(source))):
+        loader = build_train_loader(changed, cached, CPU)
+        views += views_of(loader, loader.transforms, cfg.show.epoch - 1, 1, start=number)
+    return views
 
 
 def sizes_of(source: Source, count: int) -> list[tuple[int, int]]:

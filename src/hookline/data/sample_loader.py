@@ -79,7 +79,8 @@ class SampleLoader(SourceLoader):
 
     def _read(self, order: Order, epoch: int, start: int) -> Generator[Batch]:
         if self._shape is None:  # which the memory of batches needs to be made
-            first = int(order.samples[0]), int(order.repeats[0])
+            place = start * self.batch_size
+            first = int(order.samples[place]), int(order.repeats[place])
             self._shape = tuple(self.reader.read(*first, epoch, {})[0].shape)
         ahead = 2 + self.workers // self.batch_size if self.workers else 1
         numbers = iter(range(start, len(self)))
