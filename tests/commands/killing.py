@@ -57,4 +57,5 @@ class SendToAll(SampleTransform):
             time.sleep(1)
             Path("armed").unlink(missing_ok=True)
             os.killpg(os.getpgid(os.getppid()), getattr(signal, self.name))
+            os.kill(os.getpid(), getattr(signal, self.name))  # in whatever group it is
         return image
