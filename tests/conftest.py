@@ -178,3 +178,29 @@ def runner(config, tmp_path):
         return build_runner(config(*QUIET, "runner.max_iters=20", "runner.device=cpu", *overrides), Job(tmp_path))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """Return a function: the directory of a finished run on digits with these overrides, made once; never change it."""
+    from hookline.experiment import build_runner, compose_config
+    from hookline.job import Job
+
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(*overrides: str) -> Path:
+        if overrides not in made:
+            directory = tmp_path_factory.mktemp("trained")
+            quiet = [override for override in QUIET if override != "checkpoint=none"]
+            cfg = compose_config(*quiet, "hooks=ema", "runner.max_iters=12", "runner.device=cpu", *overrides)
+            job = Job(directory)
+            runner = build_runner(cfg, job)
+            job.config = OmegaConf.to_yaml(cfg, resolve=True)
+            job.write_classes(runner.train_loader.source.classes)
+            runner.run()
+            job.write_status("completed")
+            job.write_result({"status": "completed", "final": dict(runner.history[-1]), "best": runner.best})
+            made[overrides] = directory
+        return made[overrides]
+
+    return run

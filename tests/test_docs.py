@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -151,10 +152,14 @@ def shortened(words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("command", "files"), RUN, ids=[f"{command[:90]}" for command, _ in RUN])
-def test_command(command, files, python, idx_folder, monkeypatch):
+def test_command(command, files, python, idx_folder, monkeypatch, trained_run):
     for path, content in files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(content)
+    if "RUN_DIR" in command + "".join(files.values()):
+        for name in ("RUN_DIR", "OTHER_RUN_DIR"):
+            shutil.copytree(trained_run("hooks.text=null"), name)
+        write_photos(Path("photos"), {"": 3}, 20, 24)
     words = shortened(shlex.split(command))
     write_data_of(words, monkeypatch)
     if "source=flowers" in command:

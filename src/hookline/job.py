@@ -31,12 +31,15 @@ class Job:
         directory: the run directory.
         config: the run's config as YAML, interpolations resolved.
         overrides: what the command line changed in the config.
+        inputs: what the model gets (see `hookline.experiment.trained.describe_inputs`), which each checkpoint holds, so
+            that it can be used without the data.
         started: when the run began, in UTC (ISO 8601).
     """
 
     directory: Path
     config: str = ""
     overrides: Sequence[str] = ()
+    inputs: dict[str, Any] = field(default_factory=dict)
     started: str = field(default_factory=lambda: _now())
 
     def write_status(self, status: str, **how_far: Any) -> None:

@@ -46,6 +46,13 @@ def decode(content: bytes, channels: int = 3) -> Tensor:
     return _decode_any(content, channels)
 
 
+def pixels_of(image: Image.Image, channels: int = 3) -> Tensor:
+    """Return an image of Pillow's as `decode` does its file: uint8 `[channels, H, W]`."""
+    _check_size(*image.size)
+    pixels = np.array(_eight_bits(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB"))
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
+
+
 def _decode_jpeg(content: bytes, channels: int) -> Tensor | None:
     """Return a JPEG's pixels, or None for one that Pillow has to judge: an unusual one, or one with an error in it."""
     try:
@@ -84,8 +91,7 @@ def _oriented(image: Tensor, orientation: int) -> Tensor:
 def _decode_any(content: bytes, channels: int) -> Tensor:
     try:
         with Image.open(BytesIO(content)) as image:
-            _check_size(*image.size)
-            pixels = np.array(_eight_bits(ImageOps.exif_transpose(image)).convert("L" if channels == 1 else "RGB"))
+            return pixels_of(image, channels)
     except DecodeError:
         raise
     except UnidentifiedImageError as error:
@@ -94,7 +100,6 @@ def _decode_any(content: bytes, channels: int) -> Tensor:
         raise DecodeError(f"it claims more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:  # plugins raise errors of any kind about content that they do not expect
         raise DecodeError(reason_of(error)) from error
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], channels)).permute(2, 0, 1)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

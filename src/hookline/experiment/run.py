@@ -23,6 +23,7 @@ from hookline.experiment.model import (
 )
 from hookline.experiment.optimization import build_optimizer, build_update
 from hookline.experiment.schedules import build_clock, build_schedules, check_hooks, followed
+from hookline.experiment.trained import describe_inputs
 
 if TYPE_CHECKING:
     from hookline.engine import Runner
@@ -72,6 +73,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)
     val_batch = first(next(val_loader.batches(0)), 2)
+    job.inputs = describe_inputs(validation, val_loader, val_batch)
     outputs = check_model(forward, loss, val_batch, len(training.classes))
     train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device))
     clock = build_clock(cfg, len(train_loader))

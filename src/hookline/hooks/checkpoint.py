@@ -28,9 +28,10 @@ class CheckpointHook(Hook):
     """Write the run's state into `checkpoints/iter_<finished iterations>.pt`.
 
     `last.pt` and `best.pt` there are links to the newest and to the best. A checkpoint holds the run's state
-    (`Runner.state_dict`), its config as YAML text, the lengths of its log files, and versions. It opens with
-    `torch.load(path, weights_only=True)`. The loop waits for a copy of the state in memory; a thread writes it, one at
-    a time. A write that fails is tried again, then reported, and training goes on; the next one is tried soon after.
+    (`Runner.state_dict`), its config as YAML text, what the model gets, the lengths of its log files, and
+    versions. It opens with `torch.load(path, weights_only=True)`. The loop waits for a copy of the state in memory; a
+    thread writes it, one at a time. A write that fails is tried again, then reported, and training goes on; the next
+    one is tried soon after.
 
     A run that ends early, by a signal or an error, leaves a checkpoint of where it was if an update was not under way.
     Once a training loss was not finite, no more are written.
@@ -141,6 +142,7 @@ class CheckpointHook(Hook):
             **state,
             "parts": parts,
             "config": runner.job.config,
+            "inputs": runner.job.inputs,
             "logs": log_file_lengths(runner.work_dir),
             "torch": str(torch.__version__),
         }

@@ -50,13 +50,13 @@ def read_weights(path: str | Path, wanted: str = "auto") -> Weights:
         ConfigError: there is no such file, it holds no weights, or not those that are wanted.
     """
     content = _read(_existing(path))
-    averages = _averages(content)
-    name = _chosen(content, averages) if wanted == "auto" else None
+    averages = averages_in(content)
+    name = deciding_average(content, averages) if wanted == "auto" else None
     if wanted == "ema":
         name = "hooks.ema" if "hooks.ema" in averages else next(iter(averages), None)
         if name is None:
             raise ConfigError(f"{CHOICE}=ema: must be auto or model: {path} holds no average of the weights")
-    state = _tensors(averages[name] if name is not None else _plain(content))
+    state = _tensors(averages[name] if name is not None else plain_weights(content))
     if not state:
         names = ", ".join(map(str, list(content)[:5]))
         raise ConfigError(f"{KEY}={path}: holds no tensors by name; it has {names}")
@@ -125,14 +125,14 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _plain(content: Mapping[str, Any]) -> Any:
+def plain_weights(content: Mapping[str, Any]) -> Any:
     """Return the weights that are no average."""
     if isinstance(parts := content.get("parts"), Mapping):  # a checkpoint of this project holds the whole run
         return parts.get("model", {})
     return next((content[name] for name in STATES if isinstance(content.get(name), Mapping)), content)
 
 
-def _averages(content: Mapping[str, Any]) -> dict[str, Any]:
+def averages_in(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the averages of the weights in a checkpoint, by name."""
     if isinstance(parts := content.get("parts"), Mapping):
         hooks = {
@@ -142,7 +142,7 @@ def _averages(content: Mapping[str, Any]) -> dict[str, Any]:
     return {name: content[name] for name in AVERAGES if isinstance(content.get(name), Mapping)}
 
 
-def _chosen(content: Mapping[str, Any], averages: Mapping[str, Any]) -> str | None:
+def deciding_average(content: Mapping[str, Any], averages: Mapping[str, Any]) -> str | None:
     """Return the average that decided which epoch was best, None for the weights themselves."""
     if "parts" not in content:
         return next(iter(averages), None)

@@ -1,0 +1,218 @@
+"""What the config of a run that somebody else made may name: parts of a run, and nothing that runs code of theirs.
+
+A stored config is data until a `_target_` in it is called. Each is resolved here as it will be later, and the object
+itself is judged, not its spelling.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pkgutil import resolve_name
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from hookline.config.errors import ConfigError, first_line, reason_of, shown, told_of
+
+Trust = bool | Sequence[str]
+
+PACKAGES = ("torch", "torchvision", "timm", "hookline")
+
+# Packages below those with things that load, evaluate, start or write; and those that build from configs by themselves.
+CLOSED = (
+    *("torch.hub", "torch.jit", "torch.fx", "torch.package", "torch.utils", "torch.distributed", "torch.testing"),
+    *("torch.onnx", "torch.export", "torch.multiprocessing", "torch.serialization", "torch.classes", "torch.ops"),
+    *("torch.compiler", "torch.profiler", "torchvision.io", "torchvision.datasets", "timm.utils"),
+    *("hookline.commands", "hookline.experiment", "hookline.config", "hookline.checkpoint", "hookline.job"),
+)
+
+# The functions that configs name; any other target is a class.
+FUNCTIONS = ("timm.create_model", "hookline.models.build.torchvision_model", "hookline.data.torchvision_source")
+
+# Classes that are parts of a run, with their subclasses in the packages above.
+KINDS = (
+    *("torch.nn.Module", "torch.optim.Optimizer", "torch.optim.lr_scheduler.LRScheduler"),
+    *(
+        "timm.scheduler.scheduler.Scheduler",
+        "torchvision.transforms.v2.Transform",
+        "enum.Enum",
+        "hookline.data.Source",
+        "hookline.data.SampleTransform",
+    ),
+    *("hookline.data.transforms.Transform", "hookline.data.mix.Mix", "hookline.metrics.Metric", "hookline.engine.Hook"),
+    *("hookline.engine.Update", "hookline.loggers.sink.Sink", "hookline.schedules.Curve"),
+    *("hookline.optim.freeze.Freeze", "hookline.optim.param_groups.Plain", "hookline.optim.param_groups.Paramwise"),
+    "hookline.optim.param_groups.LayerDecay",
+)
+
+# Sources around a source, which read or write as soon as they are made.
+NOT_NAMED = ("hookline.data.cache", "hookline.data.held")
+
+# Arguments that fetch or open a file of weights; the weights of a run are in its checkpoint.
+WEIGHTS = {"pretrained": False, "weights": None, "checkpoint_path": None, "weights_backbone": None}
+
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+
+
+def check_trust(trust: object) -> None:
+    """Raise `ConfigError` unless `trust` is true, false or a list of module names."""
+    names = trust if isinstance(trust, list | tuple) else [] if isinstance(trust, bool) else [None]
+    if not all(isinstance(name, str) and re.fullmatch(r"\w+(\.\w+)*", name) for name in names):
+        raise ConfigError(
+            f"trust={shown(trust)}: must be true, false, or a list of modules whose classes the run may name"
+        )
+
+
+def read_config(text: str, trust: Trust, told: str) -> DictConfig:
+    """Return the config that a checkpoint holds as YAML, checked by `check_config` unless it is trusted.
+
+    Args:
+        text: the YAML.
+        trust: true opens everything; names of modules open what is in them.
+        told: what messages call the file.
+
+    Raises:
+        ConfigError: the text is no mapping in plain YAML, or names what it may not.
+    """
+    check_trust(trust)
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{told}: its config has YAML aliases, which no run writes")
+        cfg = OmegaConf.create(text)
+        plain = OmegaConf.to_container(cfg, resolve=False)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever YAML and OmegaConf raise for a text that no run has written
+        raise ConfigError(f"{told}: its config cannot be read: {reason_of(error)}") from error
+    if not isinstance(cfg, DictConfig) or not isinstance(plain, dict):
+        raise ConfigError(f"{told}: its config is no mapping")
+    if trust is not True:
+        check_config(plain, trust, told)
+    return cfg
+
+
+def check_config(plain: Any, trust: Trust, told: str) -> None:
+    """Raise `ConfigError` where a stored config names what a stranger's must not.
+
+    Every `_target_` is judged wherever it stands, in arguments, lists and `_args_`, called or only partially applied.
+    Interpolations are refused altogether: the config in a checkpoint has their values.
+
+    Args:
+        plain: the config as plain containers.
+        trust: names of modules whose contents may be named besides.
+        told: what messages call the file.
+    """
+    for key, name, value in _entries(plain, ""):
+        for text in (name, value):
+            if isinstance(text, str) and "${" in text:
+                raise _refused(told, key, text, "is an interpolation, which could read what is not the run's")
+        if name == "_target_" and value is not None:
+            check_target(value, trust, told, key)
+        if name == "model_name" and isinstance(value, str) and ":" in value:
+            raise _refused(told, key, value, "leads to a folder or a hub")
+
+
+def check_target(path: object, trust: Trust, told: str, key: str) -> None:
+    """Raise `ConfigError` unless a `_target_` names a part of a run, in a package that may be named.
+
+    The path is looked up as it will be when the part is built. Nothing is imported but the packages themselves.
+    """
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise _refused(told, key, path, "is not the dotted path of a class")
+    allowed = tuple(trust) if not isinstance(trust, bool) else ()
+    if _below(path, allowed):
+        return
+    if not _below(path, PACKAGES) or _below(path, CLOSED) or any(part.startswith("_") for part in path.split(".")):
+        raise _refused(told, key, path, f"is not among what a stored config may name: classes of {', '.join(PACKAGES)}")
+    found = _resolved(path, told, key)
+    own = f"{getattr(found, '__module__', None)}.{getattr(found, '__qualname__', None)}"
+    if _below(own, allowed):
+        return
+    if not _below(own, PACKAGES) or _below(own, (*CLOSED, *NOT_NAMED)) or not _is_part(found):
+        raise _refused(told, key, path, f"is {own}, which is no part of a run")
+
+
+def without_weights(node: Any) -> Any:
+    """Return a `model` node, plain, with nothing in it that fetches or opens weights."""
+    if isinstance(node, Mapping):
+        closed: dict[str, Any] = WEIGHTS | {"checkpoint_weights": "auto"}
+        return {name: closed[name] if name in closed else without_weights(child) for name, child in node.items()}
+    return [without_weights(child) for child in node] if isinstance(node, list) else node
+
+
+def check_overrides(overrides: Sequence[str], trust: Trust, told: str) -> None:
+    """Raise `ConfigError` where the overrides that a run directory keeps do more than choose options and values.
+
+    They become part of a command line when the run goes on. Options that they choose are files of the user's own.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    check_trust(trust)
+    if trust is True:
+        return
+    for text in overrides:
+        if text.startswith("-"):
+            raise _refused(told, "overrides", text, "is a flag")
+        try:
+            override = OverridesParser.create().parse_override(text)
+            value = None if override.is_sweep_override() else override.value()
+        except Exception as error:  # whatever the grammar says of a line that no run has written
+            raise _refused(told, "overrides", text, f"cannot be read ({reason_of(error)})") from error
+        key = str(override.key_or_group)
+        if re.match(r"hydra\b", key) or override.is_sweep_override():
+            raise _refused(told, "overrides", text, "is about Hydra itself, or has several values")
+        _check_values({key.rpartition(".")[2]: value}, trust, told, text)
+
+
+def _check_values(node: Any, trust: Trust, told: str, text: str) -> None:
+    for _, name, value in _entries(node, ""):
+        for part in (name, value):
+            if isinstance(part, str) and "${" in part and ":" in part:
+                raise _refused(told, "overrides", text, "is an interpolation, which could read what is not the run's")
+        if name == "_target_" and value is not None:
+            check_target(value, trust, told, "overrides")
+
+
+def _entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield full key, last key and value of everything in a node; an entry of a list has its list's last key."""
+    children: list[tuple[str, Any, Any]] = []
+    if isinstance(node, Mapping):
+        children = [(f"{key}.{name}" if key else str(name), name, child) for name, child in node.items()]
+    elif isinstance(node, list | tuple):
+        children = [(f"{key}[{place}]", None, child) for place, child in enumerate(node)]
+    for path, name, child in children:
+        yield path, name, child
+        yield from _entries(child, path)
+
+
+def _resolved(path: str, told: str, key: str) -> Any:
+    from hydra.utils import get_object
+
+    try:
+        found, again = resolve_name(path), get_object(path)
+    except (Exception, SystemExit) as error:  # whatever importing that module raises
+        raise _refused(told, key, path, f"cannot be imported ({first_line(told_of(error))})") from error
+    if found is not again:
+        raise _refused(told, key, path, "names two things")
+    return found
+
+
+def _is_part(found: Any) -> bool:
+    if inspect.isfunction(found):
+        return any(found is resolve_name(name) for name in FUNCTIONS)
+    return inspect.isclass(found) and issubclass(found, tuple(resolve_name(name) for name in KINDS))
+
+
+def _below(path: str, prefixes: Sequence[str]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+def _refused(told: str, key: str, value: object, reason: str) -> ConfigError:
+    module = str(value).partition(".")[0]
+    named = f" or trust=[{module}]" if key.endswith("_target_") and re.fullmatch(r"\w+", module) else ""
+    return ConfigError(
+        f"{told}: {key}={shown(value)}: {reason}; where you know who made the run, give trust=true{named}"
+    )
