@@ -79,16 +79,18 @@ def read_config(text: str, trust: Trust, told: str) -> DictConfig:
     """
     check_trust(trust)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        events = list(yaml.parse(text, Loader=yaml.SafeLoader))
+        if any(isinstance(event, yaml.AliasEvent) for event in events):
             raise ConfigError(f"{told}: its config has YAML aliases, which no run writes")
+        if not any(isinstance(event, yaml.MappingStartEvent) for event in events[2:3]):
+            raise ConfigError(f"{told}: its config is no mapping")
         cfg = OmegaConf.create(text)
         plain = OmegaConf.to_container(cfg, resolve=False)
     except ConfigError:
         raise
     except Exception as error:  # whatever YAML and OmegaConf raise for a text that no run has written
         raise ConfigError(f"{told}: its config cannot be read: {reason_of(error)}") from error
-    if not isinstance(cfg, DictConfig) or not isinstance(plain, dict):
-        raise ConfigError(f"{told}: its config is no mapping")
+    assert isinstance(cfg, DictConfig)
     if trust is not True:
         check_config(plain, trust, told)
     return cfg
