@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tests.conftest import CONF
 
 import hookline
 from hookline.checkpoint import write
 from hookline.config.errors import ConfigError
 from hookline.experiment.trust import check_target, read_config
 from hookline.models.weight_files import read_weights
-from tests.conftest import CONF
 
 
 def node(target, **arguments):

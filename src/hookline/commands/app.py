@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hookline.commands.arguments import check_flags, prepared
 from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, help_text
+from hookline.commands.of_run import with_overrides_of_run
 from hookline.commands.resume import with_stored_overrides
 from hookline.config import local, paths, resolvers
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, first_line, reason_of
@@ -94,7 +95,8 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         if about is not None and any(argument in FLAGS for argument in sys.argv[1:]):
             print(help_text(about, config_name, local.config_folders(sys.argv[1:])), end="")
         else:
-            sys.argv[1:] = with_shared_keys(with_stored_overrides(prepared(sys.argv[1:])))
+            arguments = with_overrides_of_run(prepared(sys.argv[1:]), config_name)
+            sys.argv[1:] = with_shared_keys(with_stored_overrides(arguments))
             _run(main)
         sys.stdout.flush()
     except BrokenPipeError:

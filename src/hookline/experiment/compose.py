@@ -8,11 +8,14 @@ from hookline.config.errors import ConfigError
 
 
 def compose_config(*overrides: str, root: str = "train") -> DictConfig:
-    """Return the config that a command has with these overrides, for use from Python."""
+    """Return the config that a command has with these overrides, for use from Python and inside another command."""
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
 
     from hookline.config import paths, resolvers
 
+    if GlobalHydra.instance().is_initialized():  # a command's own, which looks in the same folders
+        return compose(root, list(overrides))
     resolvers.register()
     with initialize_config_dir(str(paths.conf()), version_base="1.3"):
         return compose(root, list(overrides))

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hookline.config.errors import ConfigError, did_you_mean, first_line
-from hookline.config.groups import group_names
+from hookline.config.groups import group_names, options
 
 # Of a data set that is chosen in the place of the run's own, these stay the run's: the model was trained with them.
 STAYING = ("transforms",)
@@ -33,18 +33,25 @@ def changed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
     if not overrides:
         return cfg
-    groups = group_names(local.config_folders())
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(f"overrides: {first_line(str(error))}") from error
+    folders, parser, parsed = local.config_folders(), OverridesParser.create(), []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException as error:
+            raise ConfigError(f"{text}: is not of the form KEY=VALUE (nor +KEY=VALUE, ~KEY)") from error
+    groups = group_names(folders)
     chosen = [override for override in parsed if override.key_or_group in groups and not override.is_delete()]
     cfg = cfg.copy()
     OmegaConf.set_struct(cfg, False)
-    options = [override.key_or_group for override in chosen]
+    anew = [override.key_or_group for override in chosen]
+    for override in chosen:
+        group, option, known = override.key_or_group, override.value(), list(options(folders, override.key_or_group))
+        if not isinstance(option, list) and str(option) not in known:
+            near = did_you_mean(str(option), known)
+            raise ConfigError(f"{group}={option}: there is no such option.{near} It can be: {', '.join(known)}")
     if chosen:
         composed = compose_config(*[str(override.input_line).lstrip("+") for override in chosen])
-        for group in options:
+        for group in anew:
             node = composed[group]
             if group == "data" and OmegaConf.is_dict(cfg.get("data")):
                 for key in STAYING:
@@ -61,7 +68,7 @@ def changed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             known = [str(entry) for entry in node] if OmegaConf.is_dict(node) else []
             near = f"{did_you_mean(name, known)} There is: {', '.join(known)}" if known else ""
             raise ConfigError(f"{line}: the run has no such key.{near}")
-        if key in [f"augment.{entry}" for entry in HANDED_ON] and "augment" not in options and cfg.augment.get("val"):
+        if key in [f"augment.{entry}" for entry in HANDED_ON] and "augment" not in anew and cfg.augment.get("val"):
             raise ConfigError(
                 f"{line}: has no effect on its own, as the run's transforms have their values already; choose them anew"
                 f" with an option of augment, such as augment=imagenet {line}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -129,7 +129,8 @@ class Trained:
         checkpoint: the file that the weights are from.
         weights: which weights of the file they are, in words.
         model: in eval mode, on the device.
-        classes: the names of the classes, in the order of the labels.
+        classes: the names of the classes, in the order of the labels; classes.txt in the run directory may rename them.
+        labels: the names that the training data gave them.
         transforms: from an image to what the model gets.
         device: where the model is.
         shape: channels, height and width of what the model gets.
@@ -143,6 +144,7 @@ class Trained:
     weights: str
     model: nn.Module
     classes: list[str]
+    labels: list[str]
     transforms: Transforms
     device: torch.device
     shape: tuple[int, int, int]
@@ -226,6 +228,7 @@ def load(
         raise ConfigError(f"run={run}: the config in {checkpoint} has no model or no runner")
     cfg.model = without_weights(OmegaConf.to_container(cfg.model, resolve=True))
     inputs = _inputs(content, cfg, run_dir, str(run))
+    _settle(cfg, inputs)
     if trust:
         from hookline.config import local
 
@@ -233,7 +236,8 @@ def load(
     state, which = _state(content, weights, checkpoint)
     model = _built(cfg, inputs, state, checkpoint).to(place).eval()
     clock = content["parts"].get("clock") or {}
-    history = content["parts"].get("history") or []
+    history = content["parts"].get("history") or {}
+    rows = history.get("rows") if isinstance(history, Mapping) else None
     outputs = _outputs(cfg, inputs["classes"])
     return Trained(
         cfg=cfg,
@@ -242,12 +246,13 @@ def load(
         weights=which,
         model=model,
         classes=[*inputs["classes"], *(f"class {number}" for number in range(len(inputs["classes"]), outputs))],
+        labels=inputs["labels"],
         transforms=_transforms(cfg, inputs),
         device=place,
         shape=tuple(inputs["shape"]),
         epoch=int(clock.get("epoch", 0)),
         iterations=int(clock.get("iter", 0)),
-        history=list(history) if isinstance(history, list) else [],
+        history=list(rows or []),
     )
 
 
@@ -305,8 +310,9 @@ def _inputs(content: Mapping[str, Any], cfg: DictConfig, run_dir: Path, run: str
     names = run_dir / CLASSES_FILE
     try:
         classes = [str(name) for name in found["classes"]]
-        inputs = {**found, "classes": classes, "shape": [int(size) for size in found["shape"]]}
-        if len(inputs["shape"]) != 3 or not classes:
+        channels = found["channels"]
+        inputs = {**found, "classes": classes, "labels": classes, "shape": [int(size) for size in found["shape"]]}
+        if len(inputs["shape"]) != 3 or not classes or type(channels) is not int:
             raise ValueError("the shape is none of an image, or there are no classes")
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"run={run}: its checkpoint does not say what its model gets: {reason_of(error)}") from error
@@ -371,21 +377,40 @@ def _built(cfg: DictConfig, inputs: Mapping[str, Any], state: Mapping[str, Tenso
     return model
 
 
+def _settle(cfg: DictConfig, inputs: Mapping[str, Any]) -> None:
+    """Put the run's normalisation into the config, and the model's own values where an override says `auto`.
+
+    Whoever makes a loader of the config then needs no training images.
+    """
+    from hookline.data import Source
+    from hookline.experiment.augment import resolve_augment
+
+    if cfg.get("augment") is None:
+        cfg.augment = {}
+    for key in ("mean", "std"):
+        if inputs.get(key) and cfg.augment.get(key) in (None, "auto"):
+            cfg.augment[key] = list(inputs[key])
+    resolve_augment(cfg, cast(Source, _Known(inputs)))
+
+
 def _outputs(cfg: DictConfig, classes: Sequence[str]) -> int:
     given = cfg.model.get("num_classes")
     return given if isinstance(given, int) else len(classes)
 
 
 def _transforms(cfg: DictConfig, inputs: Mapping[str, Any]) -> Transforms:
-    from hookline.data import Normalize
+    from hookline.data import Source
     from hookline.experiment.augment import build_augment
-    from hookline.experiment.data import build_transforms
+    from hookline.experiment.data import build_transforms, with_normalization
 
-    samples, (_, batches) = build_augment(cfg, "val"), build_transforms(cfg)
-    if not any(isinstance(transform, Normalize) for transform in batches.values()) and inputs.get("mean"):
-        with told_at("augment"):
-            batches = {**batches, "normalize": Normalize(list(inputs["mean"]), list(inputs["std"]))}
-    # Whoever makes a loader of this config gets the same normalisation without the training images.
-    if inputs.get("mean") and cfg.get("augment") is not None:
-        cfg.augment.mean, cfg.augment.std = list(inputs["mean"]), list(inputs["std"])
-    return Transforms(samples, batches, inputs.get("channels", 3))
+    _, batches = build_transforms(cfg)
+    return Transforms(
+        build_augment(cfg, "val"), with_normalization(cfg, batches, cast(Source, _Known(inputs))), inputs["channels"]
+    )
+
+
+class _Known:
+    """What transforms ask of the training images, from a checkpoint."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self.channels: int = inputs["channels"]
