@@ -13,6 +13,7 @@ from tests.conftest import CONF
 
 import hookline
 from hookline.checkpoint import write
+from hookline.commands.resume import with_stored_overrides
 from hookline.config.errors import ConfigError
 from hookline.experiment.trust import check_target, read_config
 from hookline.models.weight_files import read_weights
@@ -332,3 +333,51 @@ def test_broken_content_is_told(trained_run, tmp_path):
         write(tmp_path / "broken.pt", {**content, **change})
         with pytest.raises(ConfigError, match=said):
             hookline.load(tmp_path / "broken.pt")
+
+
+OVERRIDES = [
+    "--config-dir=evil",
+    "-m",
+    "hydra.searchpath=[evil]",
+    "hydra/launcher=evil",
+    "+hydra.job.env_set.PATH=evil",
+    "hydra.output_subdir=../..",
+    "model._target_=os.system",
+    "+hooks.x._target_=subprocess.run",
+    "+hooks.x={_target_:os.system,command:'touch owned'}",
+    "+hooks={x:{y:[{_target_:os.system}]}}",
+    "data.root=${oc.env:HOME}",
+    "+x=${oc.decode:'1'}",
+    "+x=${unless:null,${oc.env:HOME}}",
+    "+x={y:'${oc.env:HOME}'}",
+    "seed=1,2",
+    "seed=range(1,9)",
+    "not an override at all {",
+    "model._target_=torch.hub.load",
+    "+model.act_layer._target_=my_acts.Act",
+]
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_stored_overrides_that_do_more_than_choose_are_refused(override, tmp_path):
+    stored = tmp_path / ".hydra" / "overrides.yaml"
+    stored.parent.mkdir()
+    stored.write_text(yaml.safe_dump(["seed=3", override]))
+    with pytest.raises(ConfigError, match=r"overrides\.yaml.*give trust=true") as error:
+        with_stored_overrides([f"resume={tmp_path}"])
+    assert "\n" not in str(error.value)
+    assert with_stored_overrides([f"resume={tmp_path}", "trust=true"])[:2] == ["seed=3", override]
+
+
+def test_stored_overrides_that_choose_are_taken_up_but_for_trust(tmp_path):
+    stored = tmp_path / ".hydra" / "overrides.yaml"
+    stored.parent.mkdir()
+    usual = ["model=resnet18", "+hooks.slow._target_=hookline.hooks.ema.EMAHook", "data.root='~/x'", "~hooks.text"]
+    stored.write_text(yaml.safe_dump([*usual, "trust=true"]))
+    found = with_stored_overrides([f"resume={tmp_path}", "trust=[my_acts]"])
+    assert found[: len(usual)] == usual
+    assert "trust=true" not in found
+    stored.write_text(yaml.safe_dump(["+model.act_layer._target_=my_acts.Act"]))
+    assert with_stored_overrides([f"resume={tmp_path}", "trust=[my_acts]"])[0].endswith("my_acts.Act")
+    with pytest.raises(ConfigError, match="trust=maybe"):
+        with_stored_overrides([f"resume={tmp_path}", "trust=maybe"])

@@ -17,6 +17,7 @@ from hookline.config.checks import check_bool
 from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.files import replacing
 from hookline.config.instantiate import told_at
+from hookline.experiment.trust import check_overrides
 from hookline.loggers.console import log_file_lengths
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,16 @@ OVERRIDES = Path(".hydra", "overrides.yaml")
 
 # Keys that may change in mid-run, with all that is below them: how long, on what, what is logged and kept.
 MAY_CHANGE = (
-    *("resume", "resume_force", "logger", "checkpoint", "evaluation.interval", "evaluation.start", "hooks.text"),
+    *(
+        "resume",
+        "resume_force",
+        "trust",
+        "logger",
+        "checkpoint",
+        "evaluation.interval",
+        "evaluation.start",
+        "hooks.text",
+    ),
     *("hooks.lr_curve", "runner.max_epochs", "runner.max_iters", "runner.device", "runner.threads"),
     *("data.root", "data.download", "data.workers", "data.worker_type", "data.in_memory", "data.cache_dir"),
 )
@@ -44,7 +54,7 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     Without `resume=RUN_DIR` or `resume=FILE` the arguments are returned as they are.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or its overrides do what a stranger's must not.
     """
     given = _value_of("resume", arguments)
     if given in (None, "auto"):
@@ -61,8 +71,9 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"resume={given}: {stored} cannot be read: {reason_of(error)}") from error
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise ConfigError(f"resume={given}: {stored} is damaged: it holds no list of overrides")
+    check_overrides(overrides, _trust(arguments), str(stored))
     added = {_key(override) for override in overrides if override.startswith("+")}
-    now = {_key(argument) for argument in arguments} | {"resume", "resume_force"}
+    now = {_key(argument) for argument in arguments} | {"resume", "resume_force", "trust"}
     kept = [override for override in overrides if _key(override) not in now]
     # A key that the run was started with is there already: it takes no plus, and to remove it is not to add it.
     given_now = [f"+{a}" if _key(a) in added and a[0] not in "+~-" else a for a in arguments]
@@ -154,7 +165,7 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
     lines = []
     for key in sorted(then.keys() | now.keys()):
         old, new = then.get(key), now.get(key)
-        if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force")):
+        if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force", "trust")):
             continue
         change = f"{key}: {shown(old)} -> {shown(new)}"
         if _below(key, MUST_STAY) and not force:
@@ -187,6 +198,11 @@ def _value_of(key: str, arguments: Sequence[str]) -> str | None:
         return None
     value = OverridesParser.create().parse_override(found[-1]).value()
     return None if value is None else str(value)
+
+
+def _trust(arguments: Sequence[str]) -> Any:
+    found = [argument for argument in arguments if _key(argument) == "trust" and "=" in argument]
+    return OverridesParser.create().parse_override(found[-1]).value() if found else False
 
 
 def _key(override: str) -> str:

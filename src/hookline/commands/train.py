@@ -51,7 +51,7 @@ def train(cfg: DictConfig) -> float:
     started = time.perf_counter()
     hydra = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
-    given = [o for o in overrides() if not o.startswith(("resume=", "resume_force="))]
+    given = [o for o in overrides() if not o.startswith(("resume=", "resume_force=", "trust="))]
     state = load_state(cfg, directory)
     if state:
         keep_chosen(cfg, state)

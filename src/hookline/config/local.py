@@ -15,9 +15,13 @@ from hookline.config import paths
 
 
 def folders() -> list[Path]:
-    """Return the folders `local` that there are."""
+    """Return the folders `local` that there are; not one in a run directory, which may be a stranger's."""
     places = (Path.cwd() / "local", paths.conf().parent / "local")
-    return [folder for folder in dict.fromkeys(places) if folder.is_dir()]
+    return [folder for folder in dict.fromkeys(places) if folder.is_dir() and not _is_run(folder.parent)]
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "checkpoints").is_dir() or (folder / ".hydra").is_dir()
 
 
 def config_folders(arguments: Sequence[str] = ()) -> list[Path]:

@@ -175,7 +175,7 @@ def _check_values(node: Any, trust: Trust, told: str, text: str) -> None:
             if isinstance(part, str) and "${" in part and ":" in part:
                 raise _refused(told, "overrides", text, "is an interpolation, which could read what is not the run's")
         if name == "_target_" and value is not None:
-            check_target(value, trust, told, "overrides")
+            check_target(value, trust, told, "_target_")
 
 
 def _entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
