@@ -1,0 +1,18 @@
+"""Tell what models cost: parameters, multiply-adds, activations, speed, memory.
+
+    python scripts/model_info.py [model=NAME] [KEY=VALUE ...]
+    python scripts/model_info.py run=RUN_DIR [KEY=VALUE ...]
+
+The options and keys are those of src/train.py, and the keys of `info`. With
+run directories, accuracy is drawn against cost.
+
+Examples:
+    python scripts/model_info.py model=resnet50
+    python scripts/model_info.py 'info.compare=[resnet18,vit_tiny,resnet10t]'
+    python scripts/model_info.py model=repvgg_a0 info.deployed=true
+"""
+
+from hookline.commands.app import run_app
+
+if __name__ == "__main__":
+    run_app("hookline.commands.model_info:model_info", "model_info", __doc__)
