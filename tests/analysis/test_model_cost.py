@@ -12,14 +12,15 @@ from hookline.analysis.model_cost import stage_costs, total_cost
 from hookline.analysis.speed import measure, peak_bytes, weight_bytes
 from hookline.models.deployed import deployed_form
 
-# GMACs and millions of activations in timm's results/benchmark-infer-amp-nhwc-pt112-cu113-rtx3090.csv, which fvcore
-# counted. It counts normalisation, too: up to 0.03 GMACs more.
+# GMACs and millions of activations that timm publishes, counted by fvcore, which counts normalisation, too: of
+# convolutional models in results/benchmark-infer-amp-nhwc-pt210-cu121-rtx3090.csv, of transformers on their pages on
+# the Hub, rounded to a digit, as the file leaves out the products of attention.
 TIMM = {
-    "resnet50": (4.11, 11.11),
-    "vit_small_patch16_224": (4.61, 11.95),
-    "convnext_tiny": (4.47, 13.44),
     "mobilenetv3_small_100": (0.06, 1.42),
-    "swin_tiny_patch4_window7_224": (4.51, 17.06),
+    "resnet50": (4.11, 11.11),
+    "convnext_tiny": (4.47, 13.44),
+    "vit_small_patch16_224": (4.6, 11.9),
+    "swin_tiny_patch4_window7_224": (4.5, 17.1),
 }
 IMAGE = torch.zeros(1, 3, 224, 224)
 
@@ -29,7 +30,7 @@ def test_they_are_those_that_timm_publishes(name):
     total = total_cost(name, stage_costs(timm.create_model(name), IMAGE))
     macs, activations = TIMM[name]
     assert total.macs / 1e9 == pytest.approx(macs, abs=0.03)
-    assert total.activations / 1e6 == pytest.approx(activations, abs=0.01)
+    assert total.activations / 1e6 == pytest.approx(activations, abs=0.06)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "vit_b_16", "squeezenet1_1"])

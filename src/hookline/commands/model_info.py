@@ -35,6 +35,7 @@ from hookline.engine.device import device_name
 from hookline.engine.forward import evaluating
 from hookline.engine.threads import resolve_threads
 from hookline.experiment import build_device, build_forward, build_source, input_shape, require
+from hookline.experiment.trained import load
 from hookline.job import RESULT_FILE
 from hookline.loggers.console import shown
 from hookline.models.build import build_model
@@ -180,19 +181,16 @@ def untrained_subject(cfg: DictConfig, name: str) -> Subject:
 
 def trained_subjects(cfg: DictConfig) -> Iterator[Subject]:
     """Yield the models of run directories, named by what the directories do not share."""
-    from hookline.experiment.trained import load
-
     runs = list(cfg.run) if OmegaConf.is_list(cfg.run) else [cfg.run]
     if not runs or not all(isinstance(run, str) and run for run in runs):
         raise ConfigError(f"run={cfg.run}: must be a run directory, or a list of them")
     places = [Path(run).expanduser().absolute() for run in runs]
     shared = Path(os.path.commonpath(places)) if len(set(places)) > 1 else places[0].parent
-    trust = OmegaConf.to_container(cfg.trust) if OmegaConf.is_list(cfg.trust) else cfg.trust
+    trust: Any = OmegaConf.to_container(cfg.trust) if OmegaConf.is_list(cfg.trust) else cfg.trust
     for run, place in zip(runs, places, strict=True):
         trained = load(run, weights=cfg.weights, device="cpu", trust=trust)
-        shape = input_shape(trained.cfg, build_source(trained.cfg, "val"))
         name = f"{name_of(trained.cfg)} {place.relative_to(shared)}"
-        yield Subject(name, formed(cfg, trained.model), shape, accuracy_of(trained.run_dir, cfg.weights))
+        yield Subject(name, formed(cfg, trained.model), trained.shape, accuracy_of(trained.run_dir, cfg.weights))
 
 
 def formed(cfg: DictConfig, model: nn.Module) -> nn.Module:
@@ -281,9 +279,8 @@ def write(out: Path, found: Sequence[Told]) -> list[str]:
         accuracy = next(iter(told.accuracy.values()), None)
         costs = {key: value for key, value in asdict(told.total).items() if key != "name"}
         row = {"model": told.name, "channels": channels, "height": height, "width": width, **costs, "top1": accuracy}
-        for speed in told.speeds or [None]:
-            fields = asdict(speed) if speed is not None else dict.fromkeys(("batch_size", "seconds", "memory"))
-            models.append({**row, **fields, "images_per_second": speed.images_per_second if speed else None})
+        measured = [{**asdict(speed), "images_per_second": speed.images_per_second} for speed in told.speeds]
+        models += [{**row, **fields} for fields in measured or [{}]]
         stages += [{"model": told.name, "stage": cost.name, **asdict(cost)} for cost in told.stages]
     for row in stages:
         del row["name"]
