@@ -1,10 +1,9 @@
 """Tell what models cost: parameters, multiply-adds, activations, speed, memory.
 
-    python scripts/model_info.py [model=NAME] [KEY=VALUE ...]
-    python scripts/model_info.py run=RUN_DIR [KEY=VALUE ...]
+    python scripts/model_info.py [GROUP=OPTION ...] [KEY=VALUE ...]
 
-The options and keys are those of src/train.py, and the keys of `info`. With
-run directories, accuracy is drawn against cost.
+The options and keys are those of src/train.py, and the keys of `info`. Of run
+directories, run=RUN_DIR or run=[A,B], accuracy is drawn against cost.
 
 Examples:
     python scripts/model_info.py model=resnet50

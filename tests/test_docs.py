@@ -44,6 +44,7 @@ NOT_RUN = (
 SHORT = {
     "src/train.py": ["runner.max_epochs=null", "runner.max_iters=2", "data.batch_size=8", "hooks.lr_curve=null"],
     "src/evaluate.py": ["resamples=20"],
+    "scripts/model_info.py": ["info.batch_sizes=[1]", "info.seconds=0.001"],
     "scripts/find_lr.py": ["find.iterations=10", "data.batch_size=8"],
     "scripts/benchmarks/engine.py": ["--rounds=1", "--iterations=20", "--only"],
     "scripts/benchmarks/training.py": ["--rounds=1", "--batches=2", "--model=test_resnet"],

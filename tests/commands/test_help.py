@@ -14,6 +14,7 @@ COMMANDS = {
     "check_data": "scripts/check_data.py",
     "train": "src/train.py",
     "find_lr": "scripts/find_lr.py",
+    "model_info": "scripts/model_info.py",
     "plot_lr": "scripts/plot_lr.py",
     "show_data": "scripts/show_data.py",
     "show_param_groups": "scripts/show_param_groups.py",
@@ -62,10 +63,11 @@ def test_its_three_examples_can_be_composed(helps, name, config):
         assert set(config(*overrides, name=name)) >= {"data", "model"}
 
 
-def test_a_command_without_groups_shows_its_keys():
-    shown = run("scripts/split_data.py", "--help").stdout
+@pytest.mark.parametrize("name", ["split_data", "export"])
+def test_a_command_without_groups_shows_its_keys(name):
+    shown = run(f"scripts/{name}.py", "--help").stdout
     assert max(map(len, shown.splitlines())) <= 80
-    keys = yaml.safe_load((CONF / "split_data.yaml").read_text())
+    keys = yaml.safe_load((CONF / f"{name}.yaml").read_text())
     for key in keys.keys() - {"defaults", "hydra"}:
         assert f"\n  {key}=" in shown
     assert "optimizer" not in shown

@@ -14,7 +14,9 @@ MARKERS = "osD^vP*X"
 def draw_accuracy_against_cost(
     path: Path, names: Sequence[str], accuracy: Sequence[float], costs: Mapping[str, Sequence[float]], label: str
 ) -> None:
-    """Write a chart with a panel for each kind of cost, and a point for each model; costs have a logarithmic scale.
+    """Write a chart with a panel for each kind of cost, and a point for each model.
+
+    Costs that differ by a factor of 8 or more have a logarithmic scale.
 
     Args:
         path: the picture.
@@ -37,12 +39,12 @@ def draw_accuracy_against_cost(
                 marker = MARKERS[number // len(COLORS) % len(MARKERS)]
                 color = COLORS[number % len(COLORS)]
                 ax.plot(x, y, marker, color=color, markersize=6, label=shortened(name, 28), linestyle="none")
-            ax.set_xscale("log")
-            ax.xaxis.set_major_formatter("{x:g}")
-            ax.xaxis.set_minor_formatter(NullFormatter())
             if max(values) < 8 * min(values):  # less than a decade may have no tick at a power of ten
-                ax.set_xscale("linear")
                 ax.xaxis.set_major_locator(MaxNLocator(4))
+            else:
+                ax.set_xscale("log")
+                ax.xaxis.set_major_formatter("{x:g}")
+                ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set_xlabel(kind)
             ax.grid(color="#dddddd", linewidth=0.6)
             ax.set_axisbelow(True)

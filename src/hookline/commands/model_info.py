@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 import sys
@@ -189,8 +190,10 @@ def trained_subjects(cfg: DictConfig) -> Iterator[Subject]:
     trust: Any = OmegaConf.to_container(cfg.trust) if OmegaConf.is_list(cfg.trust) else cfg.trust
     for run, place in zip(runs, places, strict=True):
         trained = load(run, weights=cfg.weights, device="cpu", trust=trust)
-        name = f"{name_of(trained.cfg)} {place.relative_to(shared)}"
-        yield Subject(name, formed(cfg, trained.model), trained.shape, accuracy_of(trained.run_dir, cfg.weights))
+        kind, own = name_of(trained.cfg), str(place.relative_to(shared))
+        name = own if kind in own else f"{kind} {own}"
+        accuracy = accuracy_of(trained.run_dir, cfg.weights)
+        yield Subject(name, formed(cfg, trained.model), trained.shape, accuracy)
 
 
 def formed(cfg: DictConfig, model: nn.Module) -> nn.Module:
@@ -201,13 +204,13 @@ def formed(cfg: DictConfig, model: nn.Module) -> nn.Module:
 def accuracy_of(run_dir: Path, weights: str) -> dict[str, float]:
     """Return the top-1 accuracy that a run says its weights have, by the number's name; nothing where it says none."""
     try:
-        result = OmegaConf.to_container(OmegaConf.load(run_dir / RESULT_FILE))
-    except OSError:
+        result = json.loads((run_dir / RESULT_FILE).read_text())
+    except (OSError, ValueError):  # the run is still going on, or the checkpoint came without its directory
         return {}
-    assert isinstance(result, dict)
-    numbers: dict[str, Any] = result["final" if weights == "last" else "best"] or {}
+    monitor = str(result.get("monitor"))
+    numbers: dict[str, Any] = result.get("final" if weights == "last" else "best") or {}
     average = [name for name in numbers if name.startswith("val_") and name.endswith("/top1")]
-    monitored = [result["monitor"]] if str(result["monitor"]).endswith("/top1") and weights == "best" else []
+    monitored = [monitor] if monitor.endswith("/top1") and weights == "best" else []
     names = average if weights == "ema" else [*monitored, "val/top1"]
     return next(({name: float(numbers[name])} for name in names if numbers.get(name) is not None), {})
 
