@@ -14,6 +14,7 @@ from tests.photos import write_photos
 
 import hookline
 from hookline.commands.export import export
+from hookline.config.errors import ConfigError
 from hookline.experiment import build_source
 
 QUIET = "hooks.text=null"
@@ -89,6 +90,17 @@ def test_a_graph_for_one_image_verified_on_images_of_one_s_own(exported, run_dir
     own = hookline.load(run_dir, device="cpu").model
     with torch.inference_mode():
         assert torch.allclose(program(images), own(images), atol=1e-5)
+
+
+def test_without_the_run_s_data_images_have_to_be_given(exported, monkeypatch):
+    def gone(cfg, split):
+        raise ConfigError("data.root=away: there is no such folder")
+
+    monkeypatch.setattr("hookline.commands.export.build_source", gone)
+    finished, _ = exported(format="safetensors")
+    assert finished.status == 2
+    assert finished.err.startswith("error: images=null: the run's validation images")
+    assert finished.err.endswith("(data.root=away: there is no such folder); give images=FOLDER\n")
 
 
 WRONG = {

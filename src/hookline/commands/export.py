@@ -103,8 +103,12 @@ def split_normalization(trained: Trained, inside: bool) -> tuple[Normalize | Non
 def pixels_of(cfg: DictConfig, trained: Trained) -> Tensor:
     """Return real images, as they are before the transforms of batches: uint8 `[N, C, H, W]`."""
     if cfg.images is None:
-        source = build_source(trained.cfg, "val")
-        found: list[Any] = [source.read(index) for index in range(min(cfg.samples, len(source)))]
+        try:
+            source = build_source(trained.cfg, "val")
+            found: list[Any] = [source.read(index) for index in range(min(cfg.samples, len(source)))]
+        except ConfigError as error:
+            told = "the run's validation images, by which an export is verified, are not to be had"
+            raise ConfigError(f"images=null: {told} ({error}); give images=FOLDER") from error
     else:
         place = Path(cfg.images).expanduser()
         files = sorted(place.rglob("*")) if place.is_dir() else [place] if place.is_file() else []
