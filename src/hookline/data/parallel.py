@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -19,35 +18,30 @@ Result = TypeVar("Result")
 AHEAD = 4
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None, ahead: int | None = None
+) -> Iterator[Result]:
     """Yield `function(item)` for every item in the order of the items, worked out by threads a little way ahead.
+
+    In them torch's operations use one core each; what is done with the results may use more.
 
     Args:
         function: is safe to call from several threads.
         items: what to call it with.
         threads: how many; None for one on each core.
+        ahead: how many results may wait for their turn; None for a few of each thread.
     """
     threads = threads or available_cores()
-    ahead: deque[Future[Result]] = deque()
-    with _one_core_each(), ThreadPoolExecutor(threads) as pool:
+    most = AHEAD * threads if ahead is None else ahead
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             for item in items:
-                ahead.append(pool.submit(function, item))
-                if len(ahead) > AHEAD * threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         finally:
-            for future in ahead:
+            for future in waiting:
                 future.cancel()
-
-
-@contextmanager
-def _one_core_each() -> Iterator[None]:
-    """Let torch's operations use one core each: the threads use the others."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
