@@ -70,6 +70,32 @@ def fitted(image: Tensor, shape: Sequence[int]) -> Tensor:
     return F.interpolate(image.unsqueeze(0), tuple(shape[-2:]), mode="bilinear", antialias=True)[0]
 
 
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Picture], Tensor], *, workers: int, ahead: int
+) -> Iterator[tuple[Item, Tensor | None]]:
+    """Yield each item without its picture, and the picture as `read` returns it; for a broken one an error and None.
+
+    Args:
+        items: pictures; they are asked for by this thread.
+        read: called by threads.
+        workers: how many threads.
+        ahead: how many pictures they are ahead.
+    """
+
+    def prepared(item: Item) -> tuple[Item, Tensor | None]:
+        done = replace(item, picture=None)
+        if item.picture is None:
+            return done, None
+        try:
+            return done, read(item.picture)
+        except (DecodeError, OSError) as error:
+            return replace(done, error=reason_of(error)), None
+        except Exception as error:  # whatever a transform does with a picture that it is not made for
+            return replace(done, error=f"cannot be transformed: {reason_of(error)}"), None
+
+    return in_order(prepared, items, workers, ahead)
+
+
 def predict(
     items: Iterable[Item],
     read: Callable[[Picture], Tensor],
@@ -92,18 +118,7 @@ def predict(
         top_k: classes of each.
     """
 
-    def prepared(item: Item) -> tuple[Item, Tensor | None]:
-        done = replace(item, picture=None)
-        if item.picture is None:
-            return done, None
-        try:
-            return done, read(item.picture)
-        except (DecodeError, OSError) as error:
-            return replace(done, error=reason_of(error)), None
-        except Exception as error:  # whatever a transform does with a picture that it is not made for
-            return replace(done, error=f"cannot be transformed: {reason_of(error)}"), None
-
-    ready = in_order(prepared, items, workers, ahead=AHEAD * batch_size)
+    ready = read_ahead(items, read, workers=workers, ahead=AHEAD * batch_size)
     while batch := list(islice(ready, batch_size)):
         images = [image for _, image in batch if image is not None]
         told = iter(top_of(forward, torch.stack(images).to(device), top_k)) if images else iter(())

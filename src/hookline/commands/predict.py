@@ -27,7 +27,7 @@ from hookline.config.instantiate import to_plain, told_at
 from hookline.data.cores import available_cores
 from hookline.data.decode import decode
 from hookline.data.sample_loader import resolve_workers
-from hookline.data.video import VideoError, VideoWriter, av_library, frames_of, video_info
+from hookline.data.video import VideoError, VideoWriter, frames_of, video_info
 from hookline.experiment.trained import Trained, load
 from hookline.loggers.console import columns, shown, shows_bar
 
@@ -65,7 +65,9 @@ def predict(cfg: DictConfig) -> None:
     log.info("%s %s in %.1f s, %.0f a second", f"{len(good):,}", what, seconds, len(good) / seconds)
     log.info("%s: %s", ", ".join(written), shown(out))
     if broken := [item for item in items if item.error is not None]:
-        log.warning("%d of %d cannot be read, and were left out", len(broken), len(items))
+        log.warning("%d of %d cannot be read, and were left out:", len(broken), len(items))
+        for item in broken:
+            log.warning("%s: %s", item.file, item.error)
         sys.exit(BROKEN)
 
 
@@ -81,16 +83,15 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_video(path: Path) -> None:
-    """Raise `ConfigError` where a file is no video, or PyAV is not there to read it."""
-    av_library()
+    """Raise `ConfigError` where a file is no video or has no frames, or PyAV is not there to read it."""
     try:
-        video_info(path)
+        next(frames_of(path))
     except VideoError as error:
         raise ConfigError(f"input={path}: {error}") from error
 
 
 def predicted(cfg: DictConfig, trained: Trained, inputs: Inputs) -> list[Item]:
-    """Return all items with their classes, or with an error that was told; a bar shows how far it is."""
+    """Return all items with their classes, or with an error; a bar shows how far it is."""
 
     def read(picture: Picture) -> Any:
         return fitted(trained.transforms(picture), trained.shape)
@@ -109,12 +110,7 @@ def predicted(cfg: DictConfig, trained: Trained, inputs: Inputs) -> list[Item]:
         workers=resolve_workers(cfg.workers, cores=available_cores(), device=trained.device),
         top_k=cfg.top_k,
     )
-    done = []
-    for item in tqdm(found, "predicting", total, unit=" images", leave=False, disable=not shows_bar()):
-        if item.error is not None:
-            log.warning("%s: %s", item.file, item.error)
-        done.append(item)
-    return done
+    return list(tqdm(found, "predicting", total, unit=" images", leave=False, disable=not shows_bar()))
 
 
 def write(cfg: DictConfig, trained: Trained, items: Sequence[Item], out: Path) -> list[str]:
@@ -195,7 +191,7 @@ def write_csv(path: Path, classes: Sequence[str], items: Sequence[Item]) -> None
     """Write a row for each item: where it is from, its classes with their probabilities, or its error."""
     top_k = max(len(item.labels) for item in items)
     named = [name for place in range(1, top_k + 1) for name in (f"class_{place}", f"probability_{place}")]
-    places = list(max((place_of(item) for item in items), key=len))
+    places = list(dict.fromkeys(name for item in items for name in place_of(item)))
     with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, [*places, *named, "error"], restval="")
         writer.writeheader()

@@ -16,7 +16,11 @@ from hookline.config.errors import ConfigError, reason_of
 
 # What a file is taken for a video by; any of these that PyAV cannot read ends in an error that says so.
 SUFFIXES = frozenset(
-    ".3gp .asf .avi .flv .m2ts .m4v .mjpeg .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
+    f".{name}"
+    for name in (
+        *("3gp", "asf", "avi", "flv", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4"),
+        *("mpeg", "mpg", "mts", "ogv", "ts", "vob", "webm", "wmv"),
+    )
 )
 
 # For a video that does not say its own.
