@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from hookline.config.errors import ConfigError, did_you_mean
 
-# Tokens before those of the image's patches: of the class, of a teacher (DeiT), registers. More are not known of.
-MOST_PREFIX_TOKENS = 16
+# Tokens before those of the image's patches, where the model does not say: of the class, and of a teacher (DeiT).
+MOST_PREFIX_TOKENS = 2
 
 # How many names a message lists.
 LISTED = 12
@@ -114,7 +114,8 @@ def map_layers(model: nn.Module, images: Tensor) -> list[MapLayer]:
         with torch.enable_grad():
             # The images need a gradient so that frozen layers pass one on.
             score = model(images.detach().requires_grad_()).max(dim=-1).values.sum()
-            gradients = torch.autograd.grad(score, [output for _, output, _ in outputs], allow_unused=True)
+            followed = [output for _, output, _ in outputs]
+            gradients = torch.autograd.grad(score, followed, allow_unused=True) if followed else ()
     finally:
         for handle in handles:
             handle.remove()

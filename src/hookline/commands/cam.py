@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor
@@ -23,6 +22,7 @@ from hookline.analysis.layers import chosen_layers
 from hookline.analysis.predicting import Item, Picture, fitted, items_of_images, read_ahead, top_of
 from hookline.analysis.views import denormalized, pictures_of
 from hookline.charts.contact_sheet import Row, draw_contact_sheet, shortened
+from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
@@ -67,12 +67,12 @@ def cam(cfg: DictConfig) -> None:
     """Write a picture for each image and method and `sheet.png`, and exit with 1 if an image cannot be read."""
     methods, layers = check(cfg)
     grad_cam_library()
-    inputs = inputs_of(to_plain(cfg, "")["input"])
+    plain = to_plain(cfg, "")
+    out, inputs = output_folder(plain["output_dir"], "cam"), inputs_of(plain["input"])
     if inputs.video is not None:
         raise ConfigError(f"input={cfg.input}: must be images, not a video")
-    trained = load(cfg.run, weights=cfg.weights, device=cfg.device, trust=to_plain(cfg, "")["trust"])
+    trained = load(cfg.run, weights=cfg.weights, device=cfg.device, trust=plain["trust"])
     target = None if cfg.target is None else label_of(str(cfg.target), trained.classes)
-    out = Path(HydraConfig.get().runtime.output_dir)
     first: list[Explained] = []  # what the sheet and the table show
     errors: list[str] = []
     count = 0

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from hookline.analysis.predicting import Item, Picture, fitted, items_of_images,
 from hookline.analysis.predicting import predict as predict_items
 from hookline.analysis.views import pictures_of
 from hookline.charts.predictions import Told, annotated, draw_predictions, shortened
+from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError
 from hookline.config.files import replacing, write_json
@@ -46,10 +46,11 @@ NAME = 32
 def predict(cfg: DictConfig) -> None:
     """Write `predictions.csv` and `.json` and pictures, and exit with 1 if an image cannot be read."""
     check(cfg)
-    inputs = inputs_of(to_plain(cfg, "").get("input"))
+    plain = to_plain(cfg, "")
+    out, inputs = output_folder(plain["output_dir"], "predict"), inputs_of(plain["input"])
     if inputs.video is not None:
         check_video(inputs.video)
-    trained = load(cfg.run, weights=cfg.weights, device=cfg.device, trust=to_plain(cfg, "")["trust"])
+    trained = load(cfg.run, weights=cfg.weights, device=cfg.device, trust=plain["trust"])
     started = time.perf_counter()
     items = predicted(cfg, trained, inputs)
     seconds = time.perf_counter() - started
@@ -57,7 +58,6 @@ def predict(cfg: DictConfig) -> None:
     if not good:
         what = "frame" if inputs.video else "image"
         raise ConfigError(f"input={cfg.input}: no {what} can be read; {items[0].file}: {items[0].error}")
-    out = Path(HydraConfig.get().runtime.output_dir)
     written = write(cfg, trained, items, out)
     for line in table_of_video(trained, good) if inputs.video else table_of_images(trained, good, columns()):
         log.info(line)
