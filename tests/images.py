@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from hookline.data import Source
+from hookline.data.video import VideoWriter
 
 
 def picture(number: int = 0, size: tuple[int, int] = (24, 16)) -> Image.Image:
@@ -50,6 +52,16 @@ def write_folder(
             write_picture(folder / label / name.format(number), first + number, **options)
         first += its
     return folder
+
+
+def write_film(path: Path, frames: int = 12, height: int = 48, width: int = 64) -> Path:
+    """Write a video of 10 frames a second: a bright half changes its side in the middle."""
+    with VideoWriter(path, Fraction(10)) as video:
+        for number in range(frames):
+            pixels = np.full((height, width, 3), 20, np.uint8)
+            pixels[:, slice(width // 2) if number < frames // 2 else slice(width // 2, None)] = 230
+            video.write(pixels)
+    return path
 
 
 class Photos(Source):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.images import write_folder
+from tests.images import write_film, write_folder
 from tests.sets import write_data_of
 from tests.test_layers import LAYERS
 
@@ -50,6 +50,7 @@ SHORT = {
     "scripts/benchmarks/training.py": ["--rounds=1", "--batches=2", "--model=test_resnet"],
     "scripts/benchmarks/startup.py": ["--rounds=1", "--only=help"],
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
+    "scripts/benchmarks/predict.py": ["--rounds=1", "--images=16", "--model=test_resnet"],
     "scripts/benchmarks/checkpoint.py": ["--rounds=1", "--model=test_resnet"],
 }
 
@@ -161,7 +162,9 @@ def test_command(command, files, python, idx_folder, monkeypatch, trained_run):
     if "RUN_DIR" in command + "".join(files.values()):
         for name in ("RUN_DIR", "OTHER_RUN_DIR"):
             shutil.copytree(trained_run("hooks.text=null"), name)
-        write_photos(Path("photos"), {"": 3}, 20, 24)
+        write_folder(Path("photos"), [""], 3, name="{:03}.jpg")
+    if "film.mp4" in command:
+        write_film(Path("film.mp4"))
     words = shortened(shlex.split(command))
     write_data_of(words, monkeypatch)
     if "source=flowers" in command:

@@ -36,7 +36,7 @@ FAMILIES = {
     "vit without a class token": (lambda: vit(class_token=False, global_pool="avg"), (64, 64), "norm", (4, 4)),
     "vit with registers": (lambda: vit(reg_tokens=4), (64, 64), "blocks.5.norm1", (4, 4)),
     "deit": (
-        lambda: VisionTransformerDistilled(**TOKENS, depth=2, num_heads=2, weight_init="skip"),
+        lambda: VisionTransformerDistilled(**TOKENS, depth=2, num_heads=2),
         *((64, 64), "blocks.1.norm1", (4, 4)),
     ),
     "swin": (

@@ -76,6 +76,12 @@ def test_data_from_jpegs(tmp_path: Path) -> None:
     assert list(numbers["images_per_second"]) == sides + [f"{name}, hookline" for name in names[4:]]
 
 
+def test_predict(tmp_path: Path) -> None:
+    printed, numbers = run(tmp_path, "predict.py", "--rounds", "1", "--images", "16", "--model", "test_resnet")
+    assert "images/s" in printed
+    assert numbers["ratio"]["median"] > 0
+
+
 def test_startup(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "startup.py", "--rounds", "1", "--only", "help", "mistake")
     assert "quartiles" in printed
@@ -103,7 +109,9 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["checkpoint.py", "engine.py", "data.py", "startup.py", "threads.py", "training.py"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint.py", "engine.py", "data.py", "predict.py", "startup.py", "threads.py", "training.py"]
+)
 def test_help_says_what_is_measured(name: str, monkeypatch, capsys) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
     monkeypatch.setattr(sys, "argv", [name, "--help"])

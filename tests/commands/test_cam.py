@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tests.photos import write_photos
+from tests.images import write_folder
 
 from hookline.commands.cam import cam
 
@@ -17,7 +17,7 @@ MODEL = ("model=timm", "model.model_name=test_resnet")
 @pytest.fixture
 def explain(run_task, trained_run, tmp_path):
     """Return a function: the command's end with a run on digits and three photographs, and the names of its files."""
-    write_photos(tmp_path / "photos", {"": 3}, 40, 60)
+    write_folder(tmp_path / "photos", [""], 3, name="{:03}.jpg", size=(60, 40))
 
     def run(*arguments: str):
         finished = run_task(cam, "cam", f"run={trained_run(*MODEL)}", "device=cpu", "output_dir=out", *arguments)

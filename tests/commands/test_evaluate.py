@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
-from tests.photos import write_photos
+from tests.images import write_folder
 
 from hookline.commands.evaluate import evaluate
 from hookline.data import Digits
@@ -120,7 +120,7 @@ def test_the_training_images_can_be_measured(measure, copied):
 
 
 def test_another_data_set_with_the_same_classes(measure, copied, tmp_path):
-    photos = write_photos(tmp_path / "photos", dict.fromkeys("0123456789", 2), 20, 24)
+    photos = write_folder(tmp_path / "photos", "0123456789", 2)
     chosen = [
         "data=image_folder",
         f"data.root={photos}",

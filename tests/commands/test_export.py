@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
-from tests.photos import write_photos
+from tests.images import write_folder
 
 import hookline
 from hookline.commands.export import export
@@ -79,7 +79,7 @@ def test_timm_opens_the_weights_that_were_chosen(weights, exported, run_dir):
 
 
 def test_a_graph_for_one_image_verified_on_images_of_one_s_own(exported, run_dir, tmp_path):
-    write_photos(tmp_path / "photos", {"": 3}, 8, 8)
+    write_folder(tmp_path / "photos", [""], 3, size=(8, 8))
     place = tmp_path / "elsewhere"
     given = (f"images={tmp_path}/photos", f"output_dir={place}", "batch_size=1", "samples=2")
     finished, _ = exported(*given, format="torch_export")

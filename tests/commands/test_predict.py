@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.photos import picture
+from tests.images import picture, write_film
 
 import hookline
 from hookline.commands.predict import predict
@@ -37,23 +37,14 @@ def photos(tmp_path) -> Path:
     (folder / "deep").mkdir(parents=True)
     for number in range(5):
         place = folder / "deep" if number > 2 else folder
-        picture(number, 40 + 5 * number, 60).save(place / f"{number}.jpg", quality=95)
+        picture(number, (60, 40 + 5 * number)).save(place / f"{number}.jpg", quality=95)
     return folder
 
 
 @pytest.fixture
-def film(tmp_path):
-    """Return a function that writes a video: a bright half that changes its side in the middle."""
-
-    def write(frames: int = 12, name: str = "film.mp4", height: int = 48, width: int = 64) -> Path:
-        with VideoWriter(tmp_path / name, Fraction(10)) as video:
-            for number in range(frames):
-                pixels = np.full((height, width, 3), 20, np.uint8)
-                pixels[:, slice(width // 2) if number < frames // 2 else slice(width // 2, None)] = 230
-                video.write(pixels)
-        return tmp_path / name
-
-    return write
+def film(tmp_path) -> Path:
+    """Return a video of 12 frames."""
+    return write_film(tmp_path / "film.mp4")
 
 
 def rows_of(out: Path) -> list[dict[str, str]]:
@@ -134,7 +125,7 @@ def test_patterns_lists_and_single_files(say, photos):
 
 
 def test_a_video_is_predicted_by_frames_and_written_again(say, film):
-    finished, out = say(f"input={film()}", "every=3")
+    finished, out = say(f"input={film}", "every=3")
     assert (finished.status, finished.err) == (0, "")
     rows = rows_of(out)
     assert [(row["frame"], row["seconds"]) for row in rows] == [("0", "0.0"), ("3", "0.3"), ("6", "0.6"), ("9", "0.9")]
@@ -151,7 +142,7 @@ def test_a_video_is_predicted_by_frames_and_written_again(say, film):
 
 
 def test_a_video_may_be_left_unwritten(say, film):
-    finished, out = say(f"input={film()}", "annotate=false")
+    finished, out = say(f"input={film}", "annotate=false")
     assert finished.status == 0
     assert sorted(path.name for path in out.iterdir()) == ["predictions.csv", "predictions.json"]
     assert len(rows_of(out)) == 12
@@ -251,8 +242,7 @@ def write_film_without_frames(path: Path) -> None:
 
 
 def test_without_pyav_one_line_says_what_to_install(say, film, monkeypatch):
-    path = film()
     monkeypatch.setitem(sys.modules, "av", None)
-    finished, _ = say(f"input={path}")
+    finished, _ = say(f"input={film}")
     assert finished.status == 2
     assert finished.err == "error: videos need PyAV: pip install 'av>=14'\n"
