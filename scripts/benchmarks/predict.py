@@ -100,8 +100,8 @@ def main() -> None:
         rows.append([name, f"{middle.median:,.0f}", f"{middle.low:,.0f} to {middle.high:,.0f}"])
     rows.append(["ratio", f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"])
     report(
-        f"Prediction by {args.model} on {trained.device}, batches of {BATCH}, {workers} threads read, {args.rounds} rounds,"
-        f" {args.clock} clock",
+        f"Prediction by {args.model} on {trained.device}, batches of {BATCH}, {workers} thread(s) read, "
+        f"{args.rounds} rounds, {args.clock} clock",
         found,
         table(["", "images/s", "quartiles"], rows),
         {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -63,11 +65,13 @@ def test_its_three_examples_can_be_composed(helps, name, config):
         assert set(config(*overrides, name=name)) >= {"data", "model"}
 
 
-@pytest.mark.parametrize("name", ["split_data", "export"])
-def test_a_command_without_groups_shows_its_keys(name):
-    shown = run(f"scripts/{name}.py", "--help").stdout
+@pytest.mark.parametrize("script", ["scripts/split_data.py", "src/predict.py", "scripts/cam.py", "scripts/export.py"])
+def test_a_command_without_groups_shows_its_keys(script):
+    done = run("-X", "importtime", script, "--help")
+    shown, imported = done.stdout, done.stderr
     assert max(map(len, shown.splitlines())) <= 80
-    keys = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert not re.search(r"\| +(torch|timm|matplotlib|av|pytorch_grad_cam)$", imported, re.MULTILINE)
+    keys = yaml.safe_load((CONF / f"{Path(script).stem}.yaml").read_text())
     for key in keys.keys() - {"defaults", "hydra"}:
         assert f"\n  {key}=" in shown
     assert "optimizer" not in shown
