@@ -1,8 +1,9 @@
-"""Show where in images a run's model looks for a class: Grad-CAM and its relatives.
+"""Show where in images a run's model looks for a class: Grad-CAM and relatives.
 
-    python scripts/cam.py run=RUN_DIR input=IMAGE|FOLDER|PATTERN [KEY=VALUE ...]
+    python scripts/cam.py run=RUN_DIR input=INPUT [KEY=VALUE ...]
 
-The exit status is 1 if an image cannot be read: it is named and left out.
+INPUT is an image, a folder or a pattern. The exit status is 1 if an image
+cannot be read: it is named and left out.
 
 Examples:
     python scripts/cam.py run=RUN_DIR input=photos

@@ -1,8 +1,9 @@
-"""Say what images or a video show, by a run's model: a table, CSV, JSON, pictures.
+"""Say what images or a video show, by a run's model: table, CSV, JSON, pictures.
 
-    python src/predict.py run=RUN_DIR input=IMAGE|FOLDER|PATTERN|VIDEO [KEY=VALUE ...]
+    python src/predict.py run=RUN_DIR input=INPUT [KEY=VALUE ...]
 
-The exit status is 1 if an image cannot be read: it is named and left out.
+INPUT is an image, a folder, a pattern or a video. The exit status is 1 if an
+image cannot be read: it is named and left out.
 
 Examples:
     python src/predict.py run=RUN_DIR input=photos

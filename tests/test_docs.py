@@ -50,7 +50,7 @@ SHORT = {
     "scripts/benchmarks/training.py": ["--rounds=1", "--batches=2", "--model=test_resnet"],
     "scripts/benchmarks/startup.py": ["--rounds=1", "--only=help"],
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
-    "scripts/benchmarks/predict.py": ["--rounds=1", "--images=16", "--model=test_resnet"],
+    "scripts/benchmarks/prediction.py": ["--rounds=1", "--images=16", "--model=test_resnet"],
     "scripts/benchmarks/checkpoint.py": ["--rounds=1", "--model=test_resnet"],
 }
 

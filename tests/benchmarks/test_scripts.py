@@ -77,7 +77,7 @@ def test_data_from_jpegs(tmp_path: Path) -> None:
 
 
 def test_predict(tmp_path: Path) -> None:
-    printed, numbers = run(tmp_path, "predict.py", "--rounds", "1", "--images", "16", "--model", "test_resnet")
+    printed, numbers = run(tmp_path, "prediction.py", "--rounds", "1", "--images", "16", "--model", "test_resnet")
     assert "images/s" in printed
     assert numbers["ratio"]["median"] > 0
 
@@ -110,7 +110,7 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint.py", "engine.py", "data.py", "predict.py", "startup.py", "threads.py", "training.py"]
+    "name", ["checkpoint.py", "engine.py", "data.py", "prediction.py", "startup.py", "threads.py", "training.py"]
 )
 def test_help_says_what_is_measured(name: str, monkeypatch, capsys) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
