@@ -7,7 +7,7 @@ image cannot be read: it is named and left out.
 
 Examples:
     python src/predict.py run=RUN_DIR input=photos
-    python src/predict.py run=RUN_DIR 'input=photos/**/*.jpg' top_k=3 weights=ema
+    python src/predict.py run=RUN_DIR 'input=photos/*.jpg' top_k=3 weights=ema
     python src/predict.py run=RUN_DIR input=film.mp4 every=5
 """
 
