@@ -23,6 +23,7 @@ LAYERS = (
     "loggers",
     "engine",
     "job",
+    "origin",
     "checkpoint",
     "data",
     "models",

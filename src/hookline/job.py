@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hookline.config.files import replacing, write_json
+from hookline.origin import Origin
 
 STATUS_FILE = "status.json"
 RESULT_FILE = "result.json"
@@ -33,6 +34,7 @@ class Job:
         overrides: what the command line changed in the config.
         inputs: what the model gets (see `hookline.experiment.trained.describe_inputs`), which each checkpoint holds, so
             that it can be used without the data.
+        origin: the command, the versions and the code that the run comes from.
         started: when the run began, in UTC (ISO 8601).
     """
 
@@ -40,6 +42,7 @@ class Job:
     config: str = ""
     overrides: Sequence[str] = ()
     inputs: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
     started: str = field(default_factory=lambda: _now())
 
     def write_status(self, status: str, **how_far: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hookline.commands.arguments import quoted
 from hookline.config.checks import check_bool
 from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.files import replacing
+from hookline.config.flat import flat
 from hookline.config.instantiate import told_at
 from hookline.experiment.trust import check_overrides
 from hookline.loggers.console import log_file_lengths
@@ -27,17 +28,9 @@ OVERRIDES = Path(".hydra", "overrides.yaml")
 
 # Keys that may change in mid-run, with all that is below them: how long, on what, what is logged and kept.
 MAY_CHANGE = (
-    *(
-        "resume",
-        "resume_force",
-        "trust",
-        "logger",
-        "checkpoint",
-        "evaluation.interval",
-        "evaluation.start",
-        "hooks.text",
-    ),
-    *("hooks.lr_curve", "runner.max_epochs", "runner.max_iters", "runner.device", "runner.threads"),
+    *("resume", "resume_force", "trust", "logger", "checkpoint", "evaluation.interval", "evaluation.start"),
+    *("hooks.text", "hooks.lr_curve", "hooks.profiler", "runner.max_epochs", "runner.max_iters"),
+    *("runner.device", "runner.threads"),
     *("data.root", "data.download", "data.workers", "data.worker_type", "data.in_memory", "data.cache_dir"),
 )
 
@@ -160,8 +153,8 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
     Raises:
         ConfigError: something differs that makes another run.
     """
-    then = dict(_flat(yaml.safe_load(stored) or {}))
-    now = dict(_flat(OmegaConf.to_container(cfg, resolve=True)))
+    then = dict(flat(yaml.safe_load(stored) or {}))
+    now = dict(flat(OmegaConf.to_container(cfg, resolve=True)))
     lines = []
     for key in sorted(then.keys() | now.keys()):
         old, new = then.get(key), now.get(key)
@@ -207,14 +200,6 @@ def _trust(arguments: Sequence[str]) -> Any:
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].partition("@")[0]
-
-
-def _flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for name, child in node.items():
-            yield from _flat(child, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, node
 
 
 def _below(key: str, prefixes: Sequence[str]) -> bool:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import platform
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -36,10 +32,9 @@ from hookline.loggers.console import shown
 from hookline.optim.build import lr_note
 from hookline.optim.group_values import base_values
 from hookline.optim.groups_table import groups_table
+from hookline.origin import this_process, write_origin
 
 log = logging.getLogger(__name__)
-
-PACKAGES = ("torchvision", "timm", "hydra-core", "numpy")
 
 
 def train(cfg: DictConfig) -> float:
@@ -56,7 +51,7 @@ def train(cfg: DictConfig) -> float:
     if state:
         keep_chosen(cfg, state)
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
-    job = Job(directory, overrides=given)
+    job = Job(directory, overrides=given, origin=this_process())
     status = job.read_status()
     if cfg.resume == "auto" and state is None:  # what a try without a checkpoint has left is of no run
         cut_back(directory, None)
@@ -68,6 +63,7 @@ def train(cfg: DictConfig) -> float:
         if state:
             cut_back(directory, state)
             store_overrides(directory, given)
+        write_origin(directory, job.origin, resumed=bool(state))
         job.write_classes(runner.train_loader.source.classes)
         describe(cfg, runner)
         if state:
@@ -181,8 +177,8 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
         "parameters": parameter_count(runner) if runner else None,
         "device": device_name(runner.device) if runner else None,
         "overrides": list(job.overrides),
-        "versions": versions(),
-        "git_commit": git_commit(),
+        "versions": job.origin.versions,
+        "git_commit": job.origin.git_commit,
     }
     try:
         job.write_status(result["status"], **where, **reason)
@@ -255,25 +251,3 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
 def parameter_count(runner: Runner) -> int:
     """Return how many numbers the model has to learn, frozen ones included."""
     return sum(p.numel() for p in runner.model.parameters())
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers may depend on."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__)} | {
-        name: version(name) for name in PACKAGES
-    }
-
-
-def git_commit() -> str | None:
-    """Return the commit of the code that runs, with `+changes` where the tree differs from it; None outside git."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

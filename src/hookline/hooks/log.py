@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from time import perf_counter
 from typing import Any
 
 from hookline.config.checks import check_number
-from hookline.config.errors import told_of
 from hookline.engine import Hook, Priority, Runner, Window
+from hookline.loggers.memory import memory_used
 from hookline.loggers.sink import Sink
+from hookline.loggers.sinks import Sinks
 from hookline.optim.group_values import group_names, momentum_of
 from hookline.schedules.quantities import tag_of
 
@@ -33,7 +34,8 @@ class LogHook(Hook):
     At the first iteration, every `interval`-th and the last: `learning_rate/<group>`, `momentum/<group>` and what else
     is scheduled, such as `weight_decay/<group>`, as this iteration's update used them; as means since the last sample
     `train/loss` and what else is measured under `train/`, `time/iter` and `time/data` (seconds); and
-    `throughput/images_per_second`. Every row of the history goes to the sinks as well.
+    `throughput/images_per_second`; and the most memory that was in use so far, in MiB: `memory/process_mib`, on a GPU
+    `memory/device_mib` as well. Every row of the history goes to the sinks as well.
 
     The run directory's status file says with the samples how far the run is.
 
@@ -48,9 +50,9 @@ class LogHook(Hook):
 
     def __init__(self, sinks: Mapping[str, Sink], interval: int = 10) -> None:
         check_number("interval", interval, gt=0, integer=True)
-        self.sinks = dict(sinks)
+        self.sinks = sinks if isinstance(sinks, Sinks) else Sinks(sinks)
         self.interval = interval
-        self._told: set[str] = set()
+        self._status_fails = False
         self._opened = False
         self._sampled = -1
 
@@ -58,7 +60,7 @@ class LogHook(Hook):
         self._window = Window(runner.sums)
         self._runner = runner
         self._opened = True
-        self._each(lambda sink: sink.open(runner.job, runner.resumed))
+        self.sinks.each(lambda sink: sink.open(runner.job, runner.resumed))
         self._write_status(runner)
 
     def after_train_iter(self, runner: Runner) -> None:
@@ -69,7 +71,7 @@ class LogHook(Hook):
 
     def after_record(self, runner: Runner) -> None:
         step = max(0, runner.clock.iter - 1)
-        self._each(lambda sink: sink.write_row(runner.recorded, step, runner.history))
+        self.sinks.each(lambda sink: sink.write_row(runner.recorded, step, runner.history))
 
     def after_run(self, runner: Runner) -> None:
         if not self._opened:
@@ -79,19 +81,19 @@ class LogHook(Hook):
             self._write_sample(runner, last)
         with ExitStack() as stack:  # which closes every sink, also where one is interrupted
             for name in self.sinks:
-                stack.callback(self._try, name, lambda sink: sink.close(runner.status))
+                stack.callback(self.sinks.attempt, name, lambda sink: sink.close(runner.status))
 
     def _write_sample(self, runner: Runner, iteration: int) -> None:
         self._sampled = iteration
         numbers = self._sample(runner)
-        self._each(lambda sink: sink.write(dict(numbers), iteration))
+        self.sinks.each(lambda sink: sink.write(dict(numbers), iteration))
 
     def _write_status(self, runner: Runner) -> None:
         try:
             runner.job.write_status(runner.status, **how_far(runner))
         except OSError as error:  # such as a full disk, which must not end the training
-            if "status" not in self._told:
-                self._told.add("status")
+            if not self._status_fails:
+                self._status_fails = True
                 log.warning("the status file could not be written, training goes on: %s", error.strerror)
         self._next_status = perf_counter() + STATUS_SECONDS
 
@@ -107,31 +109,17 @@ class LogHook(Hook):
             numbers[name] = window.value(name)
         if "time/iter" in numbers:
             numbers["throughput/images_per_second"] = window.rate("train/loss", "time/iter")
+            numbers |= memory_used(runner.device)
         window.advance()
         return numbers
 
-    def _each(self, act: Callable[[Sink], Any]) -> dict[str, Any]:
-        """Return what `act` gives for each sink, by name; what a sink raises is said once."""
-        found = {name: self._try(name, act) for name in self.sinks}
-        return {name: result for name, result in found.items() if result is not None}
-
-    def _try(self, name: str, act: Callable[[Sink], Any]) -> Any:
-        try:
-            return act(self.sinks[name])
-        except Exception as error:  # a place for numbers must not end the training that makes them
-            if name not in self._told:
-                self._told.add(name)
-                log.warning("logger.%s failed, training goes on: %s", name, told_of(error))
-                log.debug("logger.%s", name, exc_info=True)
-            return None
-
     def state_dict(self) -> dict[str, Any]:
         window, sampled = self._window.state_dict(), self._sampled
-        return {"window": window, "sampled": sampled, "sinks": self._each(lambda sink: sink.state_dict())}
+        return {"window": window, "sampled": sampled, "sinks": self.sinks.each(lambda sink: sink.state_dict())}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._window.load_state_dict(state["window"])
         self._sampled = state["sampled"]
         names = {id(sink): name for name, sink in self.sinks.items()}
         step, history = self._runner.clock.iter, self._runner.history
-        self._each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), step, history))
+        self.sinks.each(lambda sink: sink.resume(state["sinks"].get(names[id(sink)], {}), step, history))

@@ -16,13 +16,15 @@ import socket
 import struct
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
 import google_crc32c
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog, SourceMetadata
 from tensorboard.compat.proto.summary_pb2 import Summary
+
+from hookline.loggers.event_values import picture
 
 PREFIX = "events.out.tfevents."
 
@@ -84,10 +86,15 @@ class EventFile:
 
     def write_picture(self, tag: str, png: bytes, step: int) -> None:
         """Add a PNG at once."""
-        width, height = struct.unpack(">II", png[16:24])  # of the file's first chunk
-        picture = Summary.Image(encoded_image_string=png, height=height, width=width, colorspace=4)
-        value = Summary.Value(tag=tag, image=picture)
-        self._events.put(Event(wall_time=time.time(), step=step, summary=Summary(value=[value])))
+        self.put([picture(tag, png)], step)
+
+    def put(self, values: Sequence[Summary.Value], step: int) -> None:
+        """Add an event with values of `hookline.loggers.event_values` at once."""
+        self._events.put(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def put_graph(self, definition: bytes) -> None:
+        """Add a model's graph, a serialised `GraphDef`, at once."""
+        self._events.put(Event(wall_time=time.time(), graph_def=definition))
 
     def flush(self) -> None:
         """Hand everything to the operating system."""

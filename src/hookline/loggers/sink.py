@@ -10,6 +10,14 @@ from hookline.job import Job
 
 Row = Mapping[str, float]
 
+# What a row of the history has of training itself: means over an epoch of what comes as samples, too.
+SAMPLED = ("train/", "time/", "throughput/")
+
+
+def beside_samples(numbers: Row) -> Row:
+    """Return the numbers of a row that no sample has: those of an evaluation, and those that hooks have logged."""
+    return {name: value for name, value in numbers.items() if name != "lr" and not name.startswith(SAMPLED)}
+
 
 class Sink:
     """A place where a run's numbers and pictures go.
@@ -43,6 +51,12 @@ class Sink:
 
     def picture(self, name: str, path: Path, step: int) -> None:
         """Take a picture that lies in a file."""
+
+    def histogram(self, name: str, counts: Sequence[float], edges: Sequence[float], step: int) -> None:
+        """Take a histogram: so many numbers lie between each edge and the next; there is an edge more than counts."""
+
+    def graph(self, definition: bytes) -> None:
+        """Take the model's graph, a `GraphDef` as TensorBoard reads it, serialised."""
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
