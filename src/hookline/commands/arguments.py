@@ -14,22 +14,26 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
-from hookline.config import local
+from hookline.config import local, paths
 from hookline.config.errors import ConfigError, did_you_mean, reason_of
-from hookline.config.groups import group_names, options
+from hookline.config.groups import chosen_by_default, group_names, options
 from hookline.config.moved import moved_override
+from hookline.config.structure import RECIPES
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "preview.output_dir")
 
 # Nodes of Hydra's that are options of its groups; a value in their place is taken, and fails later without a key.
 HYDRAS_GROUPS = ("hydra.launcher", "hydra.sweeper")
 
+# Groups of which a run has several options side by side.
+SIDE_BY_SIDE = ("hooks", "logger")
+
 
 def prepared(arguments: Sequence[str]) -> list[str]:
     """Return the arguments as Hydra can read them.
 
     A value that its grammar has no place for, such as one with `~` or `ä` in it, is quoted; `GROUP=null` becomes
-    `GROUP=none`.
+    `GROUP=none`; `+hooks=NAME` becomes the list of the options that are chosen, and this one.
 
     Raises:
         ConfigError: an argument can be none of the user's intentions.
@@ -38,7 +42,32 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     sweeps = any(re.match(r"--multirun|-[a-z]*m|hydra\.mode=", argument) for argument in arguments)
     folders = local.config_folders(arguments)
     groups = {name: sorted(options(folders, name)) for name in group_names(folders)}
+    arguments = joined(arguments)
     return [_prepared(a, sweeps, groups) if "=" in a and not a.startswith("-") else _checked(a) for a in arguments]
+
+
+def joined(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `+hooks=NAME` joined to the options that are chosen, by default or by an argument."""
+    found = list(arguments)
+    for group in SIDE_BY_SIDE:
+        added = [argument for argument in found if re.fullmatch(rf"\+{group}=[\w-]+", argument)]
+        if not added:
+            continue
+        chosen = next((argument for argument in reversed(found) if argument.startswith(f"{group}=")), None)
+        if chosen is None:
+            names = chosen_by_default(paths.conf() / "train.yaml")[group]
+        else:
+            names = re.findall(r"[\w-]+", chosen.partition("=")[2])
+            if "," in chosen and "[" not in chosen:
+                told = f"[{names[0]},{added[0].partition('=')[2]}]"
+                raise ConfigError(
+                    f"{added[0]}: cannot be added to several values; write each as a list, such as {told}"
+                )
+        place = found.index(added[0])
+        names += [argument.partition("=")[2] for argument in added]
+        found[place] = f"{group}=[{','.join(dict.fromkeys(names))}]"
+        found = [a for a in found if a not in added and (a != chosen or a == found[place])]
+    return found
 
 
 def check_flags(arguments: Sequence[str]) -> Namespace:
@@ -132,7 +161,7 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
     if value is None and not override.is_sweep_override() and not override.is_delete():
         if "none" in known:
             return f"{group}=none"
-        if group == "experiment":
+        if group in RECIPES:
             return argument
     if argument.partition("=")[2] in known and not isinstance(value, str):
         return "{}={}".format(argument.partition("=")[0], quoted(argument.partition("=")[2]))  # named `inf`, or `1`

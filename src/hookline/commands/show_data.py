@@ -11,7 +11,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.analysis.views import View, pictures_of, views_of
+from hookline.analysis.views import View, views_of
 from hookline.charts.contact_sheet import Row, draw_contact_sheet, shortened
 from hookline.charts.data_spread import draw_class_counts, draw_sizes
 from hookline.config.checks import check_bool, check_number
@@ -19,6 +19,7 @@ from hookline.config.files import replacing
 from hookline.config.instantiate import locate, told_at
 from hookline.data import Normalize, Source
 from hookline.data.parallel import in_order
+from hookline.data.pictures import pictures_of
 from hookline.data.source import SPLITS, WORDS
 from hookline.experiment import build_loss, build_mix, build_source, build_train_loader, require, with_cache
 from hookline.loggers.console import shown

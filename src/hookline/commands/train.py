@@ -20,6 +20,8 @@ from hookline.commands.resume import check_changes, cut_back, load_state, store_
 from hookline.commands.signals import ending, exit_status
 from hookline.config.errors import ConfigError, reason_of, told_of
 from hookline.config.files import replacing
+from hookline.data.cores import available_cores
+from hookline.data.sample_loader import SampleLoader
 from hookline.engine import Runner
 from hookline.engine.device import device_name
 from hookline.engine.monitor import worst
@@ -35,6 +37,9 @@ from hookline.optim.groups_table import groups_table
 from hookline.origin import this_process, write_origin
 
 log = logging.getLogger(__name__)
+
+# Percent of the training time in which the loop waits for data that are worth a change.
+MUCH_WAITING = 10
 
 
 def train(cfg: DictConfig) -> float:
@@ -95,6 +100,8 @@ def train(cfg: DictConfig) -> float:
         raise
     seconds = time.perf_counter() - started
     finish(job, runner, seconds)
+    if (line := waiting_line(runner)) is not None:
+        log.info(line)
     log.info(final_line(runner, seconds))
     if runner.status == "diverged":
         return worst(runner.monitor_mode)
@@ -206,6 +213,27 @@ def final_line(runner: Runner, seconds: float) -> str:
         f"{ended}: {reached} after {clock.epoch} epoch{'s' * (clock.epoch != 1)} ({clock.iter} iterations,"
         f" {seconds:.1f} s): {shown(runner.work_dir)}"
     )
+
+
+def waiting_line(runner: Runner) -> str | None:
+    """Return the share of the training time in which the loop waited for data, and what helps where it is large.
+
+    None where nothing measured it.
+    """
+    waited, seconds = runner.sums.total("time/data")[0], runner.sums.total("time/iter")[0]
+    if not seconds:
+        return None
+    share = 100 * waited / seconds
+    line = f"waiting for data: {share:.0f} % of the training time"
+    if share <= MUCH_WAITING:
+        return line
+    loader = runner.train_loader
+    if not isinstance(loader, SampleLoader):
+        return f"{line}; leave out some of the transforms (data.train_transforms), or train with larger batches"
+    cores, ways = available_cores(), ["data.cache=raw", "data.in_memory=true", "fewer transforms"]
+    if loader.workers < cores:
+        ways.insert(0, f"data.workers={cores} (it was {loader.workers})")
+    return f"{line}; what helps: {', '.join(ways)}"
 
 
 def _number(name: str, value: float) -> str:

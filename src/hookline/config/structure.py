@@ -20,6 +20,9 @@ READ_BY_KEY = {
     "augment": "parts/augment.yaml",
 }
 
+# Groups whose options change keys of the whole run; a run may do without one of theirs.
+RECIPES = ("experiment", "debug")
+
 
 def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -> None:
     """Raise `ConfigError` where the config has a key that nobody reads, or a value in the place of a mapping.
@@ -36,8 +39,8 @@ def check_structure(cfg: DictConfig, root: str, overrides: Sequence[str] = ()) -
     read = set(re.findall(r"\$\{(\w+)", OmegaConf.to_yaml(cfg)))
     for key, value in cfg.items_ex(resolve=False):
         name = str(key)
-        if name == "experiment":
-            _check_experiment(value)
+        if name in RECIPES:
+            _check_recipe(name, value)
         elif name in groups:
             _check_mapping(name, value, f"one of the options of {name}")
             if name in READ_BY_KEY and value is not None:
@@ -70,11 +73,11 @@ def _root(name: str) -> tuple[list[str], dict[Any, Any]]:
     return groups, keys | {key: own[key] for key in own if key != "hydra" and key not in groups}
 
 
-def _check_experiment(value: object) -> None:
+def _check_recipe(name: str, value: object) -> None:
     """Raise `ConfigError` where a recipe's keys have become keys of the group and not of the run."""
     if value is not None:
         key, child = next(iter(value.items())) if isinstance(value, Mapping) and value else (None, value)
-        full = "experiment" if key is None else f"experiment.{key}"
+        full = name if key is None else f"{name}.{key}"
         raise ConfigError(
             f"{full}={shown(child)}: is no key of a run; the option's file must begin with the line"
             " # @package _global_, so that what it holds are the run's keys"

@@ -14,6 +14,7 @@ from hookline.config.errors import ConfigError, ParameterError, reason_of
 from hookline.config.instantiate import parameter_error, told_at
 from hookline.data.batch import Batch, shape_of
 from hookline.data.loader import Loader
+from hookline.engine.first_nonfinite import FirstNonFinite
 from hookline.engine.forward import Forward, evaluating
 from hookline.engine.unchanged import unchanged
 from hookline.engine.update import Outputs, Update
@@ -188,9 +189,10 @@ def _check_finite(outputs: Outputs, update: Update, batch: Batch) -> None:
         raise ConfigError("data.train_transforms: the training images hold numbers that are not finite")
     if not torch.as_tensor(outputs["logits"]).isfinite().all():
         name, precision = type(update.model).__name__, update.forward.precision
-        raise ConfigError(
-            f"model: {name} gives logits that are not finite for the data's {_size(batch)} images, in {precision}"
-        )
+        told = f"model: {name} gives logits that are not finite for the data's {_size(batch)} images, in {precision}"
+        with FirstNonFinite(update.model) as finder, torch.no_grad():
+            update.forward(batch.images)
+        raise ConfigError(f"{told}; the first of them are in {finder.found}" if finder.found else told)
     loss = torch.as_tensor(outputs["loss"]).detach()
     if not loss.isfinite().all():
         raise ConfigError(f"loss: {type(update.loss).__name__} is {loss.mean():g} for a batch whose logits are finite")

@@ -58,7 +58,7 @@ def build_hooks(cfg: DictConfig) -> list[Hook]:
                 evaluation["interval"], evaluation.get("start"), evaluation.get("by_epoch", True)
             )
     if cfg.get("logger") is not None:
-        found["logger"] = build_logger(cfg)
+        found |= build_loggers(cfg)
     checkpoint = to_plain(cfg.get("checkpoint") or {}, "checkpoint")
     if checkpoint.get("_target_") is not None:
         found["checkpoint"] = build_hook(checkpoint, "checkpoint", "checkpoint")
@@ -79,20 +79,27 @@ def build_hook(node: object, key: str, name: str) -> Hook:
     return hook
 
 
-def build_logger(cfg: DictConfig) -> Hook:
-    """Return the hook that hands numbers to the sinks of the group `logger`."""
+def build_loggers(cfg: DictConfig) -> dict[str, Hook]:
+    """Return by name the hook that hands numbers to the sinks of the group `logger`, and those of what it asks for."""
     from hookline.hooks.log import LogHook
+    from hookline.hooks.log_model import LogModelHook
+    from hookline.hooks.log_pictures import LogPicturesHook
     from hookline.loggers.sink import Sink
+    from hookline.loggers.sinks import Sinks
 
     nodes = to_plain(cfg.get("logger") or {}, "logger")
     interval = nodes.pop("interval", 10)
-    sinks = {}
-    for name, node in nodes.items():
-        if node is None:
-            continue
-        sinks[name] = build(node, f"logger.{name}", kind=Sink)
+    pictures = {key: nodes.pop(key, 0) for key in ("augmented", "misclassified")}
+    histograms, graph = nodes.pop("histograms", None), nodes.pop("graph", False)
+    sinks = Sinks({n: build(node, f"logger.{n}", kind=Sink) for n, node in nodes.items() if node is not None})
     with told_at("logger"):
-        return LogHook(sinks, interval)
+        found: dict[str, Hook] = {"logger": LogHook(sinks, interval)}
+        of_pictures, of_model = LogPicturesHook(sinks, **pictures), LogModelHook(sinks, histograms, graph)
+    if any(pictures.values()):
+        found["logger_pictures"] = of_pictures
+    if histograms is not None or graph:
+        found["logger_model"] = of_model
+    return found
 
 
 def check_numbers(

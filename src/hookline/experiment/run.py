@@ -43,6 +43,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     """
     import torch
 
+    from hookline.data.first_batches import FirstBatches
     from hookline.engine import Runner
     from hookline.engine.device import Generators
     from hookline.engine.memory import keep_freed_memory
@@ -69,6 +70,9 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     # A run without validation reads no validation data: the model is then tried on images of the training split.
     validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
     val_loader = build_val_loader(cfg, validation, training, device)
+    if cfg.runner.get("val_batches") is not None:
+        with told_at("runner"):
+            val_loader = FirstBatches(val_loader, cfg.runner.val_batches)
     freeze = build_freeze(cfg, model)
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)
