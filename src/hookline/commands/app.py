@@ -87,6 +87,8 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     resolvers.register()
     # Hydra would print its own message and exit with 1; with this set it raises, and the wording is ours.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # What torch's profiler says of itself is not for the screen; it reads this when torch is imported.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     outcome = Outcome()
     main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(
         _logged(task, outcome)

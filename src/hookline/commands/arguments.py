@@ -166,8 +166,11 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
     if argument.partition("=")[2] in known and not isinstance(value, str):
         return "{}={}".format(argument.partition("=")[0], quoted(argument.partition("=")[2]))  # named `inf`, or `1`
     names = value if isinstance(value, list) else [value]
-    if not override.is_sweep_override() and not override.is_delete() and not all(isinstance(n, str) for n in names):
-        near = did_you_mean(str(value), known)
+    fixed = not override.is_sweep_override() and not override.is_delete()
+    # Of a single unknown name Hydra tells itself, and finds it among options that Python packages bring, too.
+    unknown = [n for n in names if not isinstance(n, str) or (isinstance(value, list) and n not in known)]
+    if fixed and unknown:
+        near = did_you_mean(str(unknown[0]), known)
         raise ConfigError(f"{argument}: there is no such option.{near} It can be: {', '.join(known)}")
     return argument
 

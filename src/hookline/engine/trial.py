@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,7 +110,7 @@ def check_update(update: Update, batch: Batch, batch_size: int, last: int) -> Ou
         outputs = updated(batch)
         # Only this loss is looked at: after a step it may not be finite for the learning rate, and a few samples may
         # all be of classes without weight.
-        _check_finite(outputs, update, batch)
+        _check_finite(outputs, update, batch, list(zip(trained, before, strict=True)))
         if not outputs.get("skipped") and all(map(torch.equal, before, trained)):
             _warn_of_no_step(update)
         if last < len(batch):
@@ -183,14 +183,23 @@ def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, 
         return found
 
 
-def _check_finite(outputs: Outputs, update: Update, batch: Batch) -> None:
-    """Raise `ConfigError` where something before the gradients is not finite, in the order in which it is computed."""
+def _check_finite(outputs: Outputs, update: Update, batch: Batch, weights: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Raise `ConfigError` where something before the gradients is not finite, in the order in which it is computed.
+
+    Args:
+        outputs: of the update.
+        update: what made them.
+        batch: what they are of.
+        weights: the parameters, each with what it was before the update.
+    """
     if not batch.images.isfinite().all():
         raise ConfigError("data.train_transforms: the training images hold numbers that are not finite")
     if not torch.as_tensor(outputs["logits"]).isfinite().all():
         name, precision = type(update.model).__name__, update.forward.precision
         told = f"model: {name} gives logits that are not finite for the data's {_size(batch)} images, in {precision}"
         with FirstNonFinite(update.model) as finder, torch.no_grad():
+            for parameter, kept in weights:
+                parameter.copy_(kept)
             update.forward(batch.images)
         raise ConfigError(f"{told}; the first of them are in {finder.found}" if finder.found else told)
     loss = torch.as_tensor(outputs["loss"]).detach()
