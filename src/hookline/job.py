@@ -45,6 +45,11 @@ class Job:
     origin: Origin = field(default_factory=Origin)
     started: str = field(default_factory=lambda: _now())
 
+    @property
+    def label(self) -> str:
+        """What loggers call the run: the last two parts of its directory, such as date and time."""
+        return "/".join(self.directory.absolute().parts[-2:])
+
     def write_status(self, status: str, **how_far: Any) -> None:
         """Replace the status file.
 

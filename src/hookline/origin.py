@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -103,7 +104,7 @@ def _packages() -> dict[str, str]:
     # The names of these folders say it all (https://packaging.python.org/specifications/recording-installed-packages/);
     # importlib.metadata opens a file for each, which takes thirty times as long.
     found = {}
-    for folder in map(Path, reversed(sys.path)):
+    for folder in {Path(sysconfig.get_path("platlib")), Path(sysconfig.get_path("purelib"))}:
         for path in folder.glob("*.dist-info"):
             name, _, version = path.name.removesuffix(".dist-info").partition("-")
             found[name.replace("_", "-").lower()] = version

@@ -46,7 +46,7 @@ class MLflowSink(Sink):
 
     Args:
         experiment: where the run appears; it is made if there is none of this name.
-        name: the run's; None for the path of its directory, as it was given.
+        name: the run's; None for the last two parts of its directory.
         tracking_uri: a server, or a database: `sqlite:///FILE`. None for what the environment variable
             `MLFLOW_TRACKING_URI` says, or else the file `outputs/mlflow.db`.
         tags: of the run, by name.
@@ -91,9 +91,7 @@ class MLflowSink(Sink):
             self._client.update_run(self._id, status="RUNNING")
             self._read_back()
         else:
-            self._id = self._client.create_run(
-                experiment, run_name=self.name or str(job.directory), tags=self.tags
-            ).info.run_id
+            self._id = self._client.create_run(experiment, run_name=self.name or job.label, tags=self.tags).info.run_id
             write_json(path, {"run_id": self._id, "tracking_uri": uri})
         self._describe(job)
 

@@ -86,7 +86,7 @@ class TensorBoardSink(Sink):
     def _new_file(self, step: int) -> EventFile:
         file = EventFile(self._folder, first_step=step)
         job, origin = self._job, self._job.origin
-        file.put([session_start(settings(job.config), str(job.directory))], step)
+        file.put([session_start(settings(job.config), job.label)], step)
         packages = "\n".join(f"{name}=={version}" for name, version in origin.packages.items())
         texts = {"config": job.config, "command": origin.command, "packages": packages, "code": origin.git_diff}
         texts["code"] = "\n\n".join(filter(None, [origin.git_commit, texts["code"]]))

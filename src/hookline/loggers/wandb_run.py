@@ -31,7 +31,7 @@ class WandbSink(Sink):
     Args:
         project: where the run appears.
         entity: the user or team; None for the one who is logged in.
-        name: the run's; None for the path of its directory, as it was given.
+        name: the run's; None for the last two parts of its directory.
         group: what it is listed with.
         tags: of the run.
         mode: `offline` keeps everything in the run directory; `online` sends as the run goes, which needs a login.
@@ -68,7 +68,7 @@ class WandbSink(Sink):
         self._pending: dict[str, Any] = {}
         if self.mode == "online" and not wandb.login(timeout=30, verify=False):
             raise RuntimeError("nobody is logged in at W&B; run wandb login, or choose logger.wandb.mode=offline")
-        about = {**self._about, "name": self._about["name"] or str(job.directory)}
+        about = {**self._about, "name": self._about["name"] or job.label}
         # Nothing of W&B's appears on the screen, where the progress bar is; of code the sink logs what hookline knows.
         quiet = wandb.Settings(
             silent=True, console="off", disable_code=True, disable_git=True, x_save_requirements=False
