@@ -8,18 +8,18 @@ from typing import Any
 
 from hookline.config.checks import check_number
 from hookline.data.batch import Batch
-from hookline.data.loader import SourceLoader
+from hookline.data.loader import Loader
 
 
 class FirstBatches:
     """A loader that gives another one's first `count` batches of each epoch, and is like it in all else."""
 
-    def __init__(self, loader: SourceLoader, count: int) -> None:
+    def __init__(self, loader: Loader, count: int) -> None:
         check_number("val_batches", count, gt=0, integer=True)
         self.loader = loader
         self.count = count
         self.source = loader.source
-        self.transforms = loader.transforms
+        self.transforms = getattr(loader, "transforms", {})
 
     def __len__(self) -> int:
         return min(self.count, len(self.loader))

@@ -63,9 +63,9 @@ class FirstNonFinite:
             if not name and not self.found and not all(map(_finite, tensors_in(inputs))):
                 self.note("the images that go into the model")
             first = inputs[0] if inputs else None
-            # What a module changes in place is not its own input any more.
-            watched = isinstance(first, Tensor) and first.requires_grad and not getattr(module, "inplace", False)
-            if not watched or next(module.children(), None) is not None:
+            if not isinstance(first, Tensor) or not first.requires_grad or next(module.children(), None) is not None:
+                return None
+            if getattr(module, "inplace", False):  # what a module changes in place is not its own input any more
                 return None
             # A view of the input's own has the gradient of what this module does with it, and not of what others do.
             own = first.view_as(first)

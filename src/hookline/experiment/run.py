@@ -26,6 +26,7 @@ from hookline.experiment.schedules import build_clock, build_schedules, check_ho
 from hookline.experiment.trained import describe_inputs
 
 if TYPE_CHECKING:
+    from hookline.data import Loader
     from hookline.engine import Runner
     from hookline.job import Job
 
@@ -69,7 +70,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     training = with_cache(cfg, training)
     # A run without validation reads no validation data: the model is then tried on images of the training split.
     validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
-    val_loader = build_val_loader(cfg, validation, training, device)
+    val_loader: Loader = build_val_loader(cfg, validation, training, device)
     if cfg.runner.get("val_batches") is not None:
         with told_at("runner"):
             val_loader = FirstBatches(val_loader, cfg.runner.val_batches)

@@ -97,8 +97,8 @@ class LogPicturesHook(Hook):
         assert runner.val_loader is not None
         transforms = getattr(runner.val_loader, "transforms", {})
         images = pictures_of(denormalized(batch.images[worst].detach().float(), transforms))
-        values = (losses[worst], batch.targets[worst], predictions[worst], probabilities)
-        found = [Mistake(*row, image) for *row, image in zip(*(v.tolist() for v in values), images, strict=True)]
+        values = (v.tolist() for v in (losses[worst], batch.targets[worst], predictions[worst], probabilities))
+        found = [Mistake(*row) for row in zip(*values, images, strict=True)]
         self._worst = sorted(self._worst + found, key=lambda mistake: -mistake.loss)[: self.misclassified]
 
     def after_val_epoch(self, runner: Runner) -> None:

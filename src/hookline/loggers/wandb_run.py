@@ -52,7 +52,13 @@ class WandbSink(Sink):
         need("logger=wandb", "wandb", "wandb")
         self.mode = mode
         self.id = id
-        self._about = {"project": project, "entity": entity, "name": name, "group": group, "tags": list(tags)}
+        self._about: dict[str, Any] = {
+            "project": project,
+            "entity": entity,
+            "name": name,
+            "group": group,
+            "tags": list(tags),
+        }
 
     def open(self, job: Job, resumed: bool) -> None:
         # Reports of its own errors to W&B are for those who ask for them.
