@@ -19,7 +19,6 @@ class FirstBatches:
         self.loader = loader
         self.count = count
         self.source = loader.source
-        self.transforms = getattr(loader, "transforms", {})
 
     def __len__(self) -> int:
         return min(self.count, len(self.loader))

@@ -70,10 +70,11 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     training = with_cache(cfg, training)
     # A run without validation reads no validation data: the model is then tried on images of the training split.
     validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
-    val_loader: Loader = build_val_loader(cfg, validation, training, device)
+    val_loader = build_val_loader(cfg, validation, training, device)
+    validating: Loader = val_loader
     if cfg.runner.get("val_batches") is not None:
         with told_at("runner"):
-            val_loader = FirstBatches(val_loader, cfg.runner.val_batches)
+            validating = FirstBatches(val_loader, cfg.runner.val_batches)
     freeze = build_freeze(cfg, model)
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)
@@ -94,7 +95,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
         return Runner(
             update=update,
             train_loader=train_loader,
-            val_loader=val_loader if validated else None,
+            val_loader=validating if validated else None,
             metrics=list(metrics.values()),
             clock=clock,
             schedules=schedules,
