@@ -150,7 +150,7 @@ def test_a_run_that_could_write_elsewhere_does_not(measure, copied, tmp_path):
 
 
 WRONG = [
-    ([], "run: is missing; give run=RUN_DIR or checkpoint=FILE"),
+    ([], "run: is missing; give a run directory or one of its checkpoints, run=RUN_DIR"),
     (["run=nowhere"], "run=nowhere: there is no such run directory or checkpoint"),
     (["run=RUN", "checkpoint=x"], "checkpoint=x: excludes run"),
     (["run=[RUN]"], "run=[RUN]: must be one run directory, or a list of two"),
@@ -159,7 +159,7 @@ WRONG = [
     (["run=RUN", "split=test"], "split=test: must be one of train, val"),
     (["run=RUN", "resamples=1"], "resamples=1: must be an integer >= 10"),
     (["run=RUN", "output_dir=[1]"], "output_dir=[1]: must be the path of a folder"),
-    (["run=RUN", "wieghts=last"], "wieghts=last: there is no such key. Did you mean 'weights'?"),
+    (["run=RUN", "wieghts=last"], "wieghts: there is no such key. Did you mean 'weights'?"),
     (["run=RUN", "data.rot=x"], "data.rot=x: the run has no such key."),
     (["run=RUN", "data=nothing"], "data=nothing: there is no such option."),
     (["run=RUN", "word"], "word: is not of the form KEY=VALUE"),

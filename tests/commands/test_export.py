@@ -104,7 +104,8 @@ def test_without_the_run_s_data_images_have_to_be_given(exported, monkeypatch):
 
 
 WRONG = {
-    "run=": "run: is missing; give a run directory or one of its checkpoints",
+    "run=": "run=: must be a run directory or a checkpoint; give run=RUN_DIR",
+    "run=null": "run: is missing; give a run directory or one of its checkpoints",
     "run=nowhere": "run=nowhere: there is no such run directory",
     "run=RUN format=tflite": "format=tflite: must be one of onnx, torch_export, safetensors, timm",
     "run=RUN weights=first": "weights=first: must be one of best, last, ema",

@@ -216,7 +216,7 @@ def test_images_of_other_sizes_are_brought_to_the_model_s(run_task, trained_run,
         ("input=photos device=gpu", "device=gpu: must be one of"),
         ("input=photos output_dir=notes/a.txt", "output_dir=notes/a.txt: must be the path of a folder"),
         ("input=photos run=nowhere", "run=nowhere: there is no such run"),
-        ("input=photos run=null", "run=None: must be a run directory"),
+        ("input=photos run=null", "run: is missing"),
         ("input=photos +inputs=3", "inputs: there is no such key. Did you mean 'input'?"),
     ],
 )

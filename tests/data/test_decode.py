@@ -75,6 +75,17 @@ def test_exif_orientation(kind, orientation):
         assert torch.equal(decode(content), pixels(ImageOps.exif_transpose(image).convert("RGB")))
 
 
+def test_exif_is_what_stands_in_its_own_segment():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain, turned = encoded(picture()), encoded(picture(), exif=exif)
+    block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    comment = b"\xff\xfe" + struct.pack(">H", len(block) + 2) + block
+    assert torch.equal(decode(plain + turned), decode(plain))
+    assert torch.equal(decode(plain[:2] + comment + plain[2:]), decode(plain))
+    assert torch.equal(decode(turned[:2] + comment + b"\xff" + turned[2:]), decode(turned))
+
+
 def test_broken_exif_changes_nothing():
     plain = encoded(picture())
     exif = b"\xff\xe1" + struct.pack(">H", 40) + b"Exif\0\0" + b"\xff" * 32
@@ -207,3 +218,8 @@ def test_threads_together():
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(decode, contents))
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_numbers_of_32_bits_that_fit_into_8_stay():
+    values = np.arange(0, 256, dtype=np.int32).reshape(16, 16)
+    assert decode(encoded(Image.fromarray(values), "TIFF"), 1)[0].tolist() == values.tolist()

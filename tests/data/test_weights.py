@@ -21,6 +21,13 @@ def test_balanced_classes_have_the_same_sum(source):
     torch.testing.assert_close(sums, torch.ones(3, dtype=torch.float64))
 
 
+def test_balanced_classes_have_the_same_sum_among_what_is_visited(source):
+    pool = torch.tensor([0, 1, 2, 3, 6])  # 3, 1 and 1
+    weights = sample_weights("class_balanced", source, pool)[pool]
+    sums = torch.zeros(3, dtype=torch.float64).index_add_(0, source.targets[pool], weights)
+    torch.testing.assert_close(sums, torch.ones(3, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("given", [{"1": 3, "2": 0}, {1: 3.0, 2: 0.0}, [1, 3, 0]])
 def test_weights_of_classes(source, given):
     assert sample_weights(given, source).tolist() == [1, 3, 0, 1, 3, 0, 1, 3]

@@ -22,6 +22,7 @@ from hookline.analysis.layers import chosen_layers
 from hookline.analysis.predicting import Item, Picture, fitted, items_of_images, read_ahead, top_of
 from hookline.analysis.views import denormalized, pictures_of
 from hookline.charts.contact_sheet import Row, draw_contact_sheet, shortened
+from hookline.commands.of_run import open_run
 from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ConfigError, did_you_mean
@@ -29,7 +30,7 @@ from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
 from hookline.data.cores import available_cores
 from hookline.data.sample_loader import resolve_workers
-from hookline.experiment.trained import Trained, load
+from hookline.experiment.trained import Trained
 from hookline.loggers.console import shown, shows_bar
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def cam(cfg: DictConfig) -> None:
     out, inputs = output_folder(plain["output_dir"], "cam"), inputs_of(plain["input"])
     if inputs.video is not None:
         raise ConfigError(f"input={cfg.input}: must be images, not a video")
-    trained = load(cfg.run, weights=cfg.weights, device=cfg.device, trust=plain["trust"])
+    trained = open_run(cfg)
     target = None if cfg.target is None else label_of(str(cfg.target), trained.classes)
     first: list[Explained] = []  # what the sheet and the table show
     errors: list[str] = []

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from hookline.analysis import export as exporting
 from hookline.analysis.export import Normalized, Subject
 from hookline.analysis.export_formats import FORMATS, GRAPHS
+from hookline.commands.of_run import open_run
 from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.files import write_json
@@ -22,7 +23,7 @@ from hookline.data.decode import DecodeError
 from hookline.data.files import image_suffixes
 from hookline.data.transforms.sample import Resize
 from hookline.experiment import build_source
-from hookline.experiment.trained import Trained, Transforms, load
+from hookline.experiment.trained import Trained, Transforms
 from hookline.loggers.console import shown
 from hookline.models.deployed import deployed_form
 
@@ -32,8 +33,7 @@ log = logging.getLogger(__name__)
 def export(cfg: DictConfig) -> None:
     """Write the model's files and `export.json`, and tell how they were verified."""
     check(cfg)
-    trust: Any = OmegaConf.to_container(cfg.trust) if OmegaConf.is_list(cfg.trust) else cfg.trust
-    trained = load(cfg.run, weights=cfg.weights, device="cpu", trust=trust)
+    trained = open_run(cfg, device="cpu")
     normalize, inputs = split_normalization(trained, cfg.normalize)
     pixels = pixels_of(cfg, trained)
     normalized = trained.transforms.batch(pixels).float()
@@ -60,8 +60,6 @@ def export(cfg: DictConfig) -> None:
 
 def check(cfg: DictConfig) -> None:
     """Raise `ConfigError` where a key has a value that it cannot have."""
-    if not isinstance(cfg.run, str) or not cfg.run:
-        raise ConfigError("run: is missing; give a run directory or one of its checkpoints, run=RUN_DIR")
     with told_at(""):
         check_choice("format", cfg.format, list(FORMATS))
         check_bool("normalize", cfg.normalize)

@@ -34,24 +34,25 @@ def with_overrides_of_run(arguments: Sequence[str], config_name: str) -> list[st
         is_own = argument.startswith("-") or first in own or first == "hydra"
         # A word without a dot or a group is none of a run's keys, but a mistake in one of this command's.
         if not is_own and "=" in argument and "." not in key and (near := did_you_mean(key, own)):
-            raise ConfigError(f"{argument}: there is no such key.{near}")
+            raise ConfigError(f"{key}: there is no such key.{near}")
         (kept if is_own else moved).append(argument)
     return [*kept, *([f"overrides=[{','.join(map(quoted, moved))}]"] if moved else [])]
 
 
-def open_run(cfg: DictConfig, run: str | None = None) -> Trained:
+def open_run(cfg: DictConfig, run: str | None = None, device: str | None = None) -> Trained:
     """Return what the keys `run`, `weights`, `device`, `trust` and `overrides` ask for.
 
     Args:
         cfg: the command's config.
         run: which run, where `run` lists several.
+        device: in the place of the key `device`.
     """
     from hookline.experiment.trained import load
 
     if run is None:
         run = cfg.run
     if run is None:
-        raise ConfigError("run: is missing; give run=RUN_DIR or checkpoint=FILE")
+        raise ConfigError("run: is missing; give a run directory or one of its checkpoints, run=RUN_DIR")
     if not isinstance(run, str):
         raise ConfigError(f"run={run}: must be one run directory or checkpoint")
     plain = OmegaConf.to_container(cfg)
@@ -59,7 +60,7 @@ def open_run(cfg: DictConfig, run: str | None = None) -> Trained:
     overrides = plain.get("overrides") or []
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise ConfigError(f"overrides={overrides}: must be a list of KEY=VALUE")
-    return load(run, weights=cfg.weights, device=cfg.device, overrides=overrides, trust=plain["trust"])
+    return load(run, weights=cfg.weights, device=device or cfg.device, overrides=overrides, trust=plain["trust"])
 
 
 def _with_checkpoint(arguments: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from hookline.analysis.predicting import Item, Picture, fitted, items_of_images,
 from hookline.analysis.predicting import predict as predict_items
 from hookline.analysis.views import pictures_of
 from hookline.charts.predictions import Told, annotated, draw_predictions, shortened
+from hookline.commands.of_run import open_run
 from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError
@@ -28,7 +29,7 @@ from hookline.data.cores import available_cores
 from hookline.data.decode import decode
 from hookline.data.sample_loader import resolve_workers
 from hookline.data.video import VideoError, VideoWriter, frames_of, video_info
-from hookline.experiment.trained import Trained, load
+from hookline.experiment.trained import Trained
 from hookline.loggers.console import columns, shown, shows_bar
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def predict(cfg: DictConfig) -> None:
     out, inputs = output_folder(plain["output_dir"], "predict"), inputs_of(plain["input"])
     if inputs.video is not None:
         check_video(inputs.video)
-    trained = load(cfg.run, weights=cfg.weights, device=cfg.device, trust=plain["trust"])
+    trained = open_run(cfg)
     started = time.perf_counter()
     items = predicted(cfg, trained, inputs)
     seconds = time.perf_counter() - started

@@ -15,6 +15,8 @@ from hookline.config.errors import reason_of
 # 805 MB in three channels of 8 bits: an image of 100 megapixels is read, and a header that claims more is not believed.
 MAX_PIXELS = 2**28
 ORIENTATION = 0x0112
+# Markers of segments of a JPEG.
+APP1, START_OF_SCAN = 0xE1, 0xDA
 # What Pillow does before it decodes: it warns at its limit and refuses at twice as many pixels.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -26,8 +28,8 @@ class DecodeError(ValueError):
 def decode(content: bytes, channels: int = 3) -> Tensor:
     """Return an encoded image as uint8 `[channels, H, W]`, which need not be contiguous; threads may call it together.
 
-    The pixels are those of Pillow's `convert("RGB")` (or `"L"`), so that a pretrained model sees what it was trained
-    on: transparency is dropped and not blended, and of an animation the first frame is taken. What Pillow does not
+    The pixels are those of Pillow's `convert("RGB")` (or `"L"`; of a colour JPEG, its luminance as it is stored), so
+    that a pretrained model sees what it was trained on: transparency is dropped and not blended, and of an animation the first frame is taken. What Pillow does not
     convert well is done here: 16 bits are scaled to 8, and EXIF's orientation is applied.
 
     Args:
@@ -69,15 +71,29 @@ def _decode_jpeg(content: bytes, channels: int) -> Tensor | None:
 
 
 def _orientation_of(jpeg: bytes) -> int:
-    start = jpeg.find(b"Exif\0\0")
-    if start < 0:
+    content = _exif_of(jpeg)
+    if not content:
         return 1
     exif = Image.Exif()
     try:
-        exif.load(jpeg[start : start + 2**16])
+        exif.load(content)
         return int(exif.get(ORIENTATION, 1))
     except Exception:  # whatever Pillow makes of tags that are broken: the pixels are not
         return 1
+
+
+def _exif_of(jpeg: bytes) -> bytes:
+    """Return the segment with EXIF, which stands before the pixels; no bytes if there is none."""
+    at = 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != START_OF_SCAN:
+        if jpeg[at + 1] == 0xFF:  # a byte that fills
+            at += 1
+            continue
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+        if jpeg[at + 1] == APP1 and jpeg[at + 4 : at + 10] == b"Exif\0\0":
+            return jpeg[at + 4 : end]
+        at = end
+    return b""
 
 
 def _oriented(image: Tensor, orientation: int) -> Tensor:
@@ -104,8 +120,10 @@ def _decode_any(content: bytes, channels: int) -> Tensor:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Return an image of more than 8 bits a channel scaled to 8, and one with transparency in a mode with alpha."""
-    if image.mode.startswith("I"):  # 16 bits, also where the mode has room for 32
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits, or fewer, also where the mode has room for 32
+        values = np.asarray(image).astype(np.int64)
+        shift = 0 if image.mode == "I" and values.max() <= 255 else 8
+        return Image.fromarray((values >> shift).clip(0, 255).astype(np.uint8))
     if image.mode == "F":
         pixels = np.nan_to_num(np.asarray(image))
         scale = 255 if pixels.max() <= 1 else 1

@@ -15,7 +15,7 @@ from hookline.data.source import Source
 EXPECTED = "null, class_balanced, weights of the classes (a mapping by name, or a list), or a file with a line a sample"
 
 
-def sample_weights(wanted: object, source: Source) -> Tensor:
+def sample_weights(wanted: object, source: Source, pool: Tensor | None = None) -> Tensor:
     """Return a weight for each sample, float64 `[N]`.
 
     Args:
@@ -23,6 +23,7 @@ def sample_weights(wanted: object, source: Source) -> Tensor:
             those that are not named; a list of weights in the order of the classes; or the path of a file with a number
             for each sample, a line each.
         source: the samples.
+        pool: those of them that an epoch may visit, among which `class_balanced` balances; None: all.
 
     Raises:
         ParameterError: it is none of these.
@@ -31,7 +32,10 @@ def sample_weights(wanted: object, source: Source) -> Tensor:
         return _numbers(wanted, _lines_of(wanted), len(source), "samples")
     classes = list(source.classes)
     if wanted == "class_balanced":
-        return 1 / source.class_counts.double()[source.targets]
+        targets = source.targets
+        visited = targets if pool is None else targets[pool]
+        # A class of which no sample is visited has no weight that would matter.
+        return 1 / torch.bincount(visited, minlength=len(classes)).clamp(min=1).double()[targets]
     if isinstance(wanted, Mapping):
         given = {str(name): weight for name, weight in wanted.items()}
         for name in given.keys() - set(classes):

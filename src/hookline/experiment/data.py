@@ -180,11 +180,12 @@ def build_sampler(cfg: DictConfig, source: Source) -> Sampler:
     source.check()
     with told_at("data"):
         check_number("subset_seed", subset_seed, ge=0, integer=True)
+        pool = None if subset is None else stratified(source.targets, subset, subset_seed)
         return Sampler(
             source.targets,
             shuffle=True,
-            pool=None if subset is None else stratified(source.targets, subset, subset_seed),
-            weights=None if wanted is None else sample_weights(wanted, source),
+            pool=pool,
+            weights=None if wanted is None else sample_weights(wanted, source, pool),
             repeats=data.get("repeats", 1),
             samples_per_epoch=data.get("samples_per_epoch"),
         )
