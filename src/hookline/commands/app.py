@@ -347,5 +347,8 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
                 outcome.status = 1
             return math.nan
 
+    # A launcher that runs jobs in processes of their own needs the task's name, and says what became of them.
+    logged.outcome = outcome  # type: ignore[attr-defined]
+    logged.name = f"{task.__module__}:{task.__qualname__}" if callable(task) else task  # type: ignore[attr-defined]
     # Hydra reads the caller's name off the function that it is given.
     return functools.update_wrapper(logged, task) if callable(task) else logged

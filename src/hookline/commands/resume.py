@@ -158,7 +158,7 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
     lines = []
     for key in sorted(then.keys() | now.keys()):
         old, new = then.get(key), now.get(key)
-        if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force", "trust")):
+        if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force", "trust", "launcher")):
             continue
         change = f"{key}: {shown(old)} -> {shown(new)}"
         if _below(key, MUST_STAY) and not force:

@@ -98,7 +98,7 @@ def read_stored(directory: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read.
     """
-    return _read(directory / JOB_FILE)
+    return read_raw(directory / JOB_FILE)
 
 
 def read_state(directory: Path) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def read_state(directory: Path) -> dict[str, Any]:
         ConfigError: the file cannot be read.
     """
     for _ in range(2):
-        state = _read(directory / STATE_FILE) if (directory / STATE_FILE).is_file() else {"state": "waiting"}
+        state = read_raw(directory / STATE_FILE) if (directory / STATE_FILE).is_file() else {"state": "waiting"}
         if state["state"] != "running" or is_held(directory / LOCK_FILE):
             return state
     # Read again after the lock was found free: a job writes its last state before it gives the lock back.
@@ -159,12 +159,12 @@ def _of_other_launchers(paths: Sequence[Path]) -> list[JobRecord]:
 
 def _outcome(path: Path) -> tuple[str, dict[str, Any] | None, str | None]:
     """Return state, result and reason of a run that keeps no state file of a sweep."""
-    status = _read(path / STATUS_FILE) if (path / STATUS_FILE).is_file() else {}
+    status = read_raw(path / STATUS_FILE) if (path / STATUS_FILE).is_file() else {}
     if status.get("status") == "running":
         here = status.get("host") == socket.gethostname()
         gone = here and not _lives(int(status["pid"]))
         return ("interrupted", None, "its process was killed") if gone else ("running", None, None)
-    result = _read(path / RESULT_FILE) if (path / RESULT_FILE).is_file() else None
+    result = read_raw(path / RESULT_FILE) if (path / RESULT_FILE).is_file() else None
     if result is None:
         return "waiting", None, None
     if result["status"] in ENDED:
@@ -193,7 +193,12 @@ def _monitored(jobs: Sequence[JobRecord]) -> tuple[str, str]:
         raise ConfigError(f"evaluation.{error}") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_raw(path: Path) -> dict[str, Any]:
+    """Return the mapping that a file of JSON holds.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:

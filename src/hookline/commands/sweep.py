@@ -1,0 +1,314 @@
+"""A launch of this project's launcher: from the jobs' overrides to what they have reached."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hookline.config.flat import flat
+from hookline.config.checks import check_bool, check_number
+from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
+from hookline.config.folder_names import folder_name, is_launchers
+from hookline.config.instantiate import told_at
+from hookline.config.structure import check_structure
+from hookline.data.cores import available_cores
+from hookline.sweep.code import code_state, own_modules
+from hookline.sweep.jobs import read_state, read_stored
+from hookline.sweep.key import key_of, what_matters
+from hookline.sweep.launch import Launch
+from hookline.sweep.pool import Pool
+from hookline.sweep.show import Progress, counted, estimate, relative, span
+from hookline.sweep.slots import Slot, find_devices, make_slots
+from hookline.sweep.store import store_job, stored_jobs
+
+ENTRY = "hookline.commands.sweep_job:run"
+
+# What a run imports, where nothing special is asked for; once, in the fork server. All of the project's own is among
+# it, so that no edit in the middle of a launch reaches a part of the jobs.
+MODULES = (
+    *(module for module in own_modules() if module != "hookline.sweep.server"),
+    *("timm", "torchvision", "sklearn.datasets", "sklearn.model_selection"),
+    *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "tensorboard.summary.writer.record_writer"),
+)
+
+# The parts of Hydra's node that a job needs.
+HYDRA = ("run", "sweep", "job", "job_logging", "overrides", "runtime", "verbose", "callbacks", "output_subdir", "mode")
+
+
+# The pool of this process's fork server: a sweeper launches more than once.
+_pools: list[Pool] = []
+
+
+def pool() -> Pool:
+    """Return the pool of the fork server, started where there is none or where it was killed."""
+    if not _pools or not _pools[0].alive():
+        _pools[:] = [Pool(ENTRY, MODULES)]
+    return _pools[0]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as composed.
+
+    Attributes:
+        key: the hash of what matters.
+        stored: what `job.json` says, or is going to say.
+        directory: where it is; None where it is not stored.
+    """
+
+    key: str
+    stored: dict[str, Any]
+    directory: Path | None
+
+
+class SweepLaunch:
+    """Runs the jobs of a sweep, or what is left of them.
+
+    Args:
+        options: of the node `launcher`.
+        context: Hydra's, which composes configs.
+        task: what the command runs; `hookline.commands.app` has put its name and outcome there.
+        config: the sweep's own config.
+
+    Raises:
+        ConfigError: an option cannot be what it is.
+    """
+
+    def __init__(self, options: Mapping[str, Any], context: HydraContext, task: Any, config: DictConfig) -> None:
+        with told_at("launcher"):
+            check_options(options)
+        self.options, self.task, self.config = dict(options), task, config
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        compose = context.config_loader.load_sweep_config
+
+        def compose_once(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            # Sweepers compose each job to see whether that can be done; the same again is what is run.
+            if (key := tuple(sweep_overrides)) not in self._composed:
+                self._composed[key] = compose(master_config, sweep_overrides)
+            return self._composed[key]
+
+        self._compose = compose_once
+        context.config_loader.load_sweep_config = compose_once  # type: ignore[assignment,method-assign]
+        if not self.options["dry_run"]:
+            pool()  # it imports while jobs are composed
+
+    def __call__(self, overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+        """Run jobs with these overrides, and return what each has reached, in the same order."""
+        self.task.outcome.started = True
+        place = Path(str(self.config.hydra.sweep.dir)).resolve()
+        place.mkdir(parents=True, exist_ok=True)
+        jobs = self._jobs(place, overrides)
+        distinct = list({job.key: job for job in jobs}.values())
+        cores = available_cores()
+        slots = make_slots(self._wanted(), self._devices(distinct), cores, len(distinct))
+        print(f"sweep: {relative(place)}: {told_jobs(len(distinct), len(jobs) - len(distinct))}", flush=True)
+        if self.options["dry_run"]:
+            print(listing(distinct, len(slots)), flush=True)
+            return [returned(job, given, None) for job, given in zip(jobs, overrides, strict=True)]
+        stored = self._store(place, distinct, threads=max(1, cores // len(slots)))
+        states = {directory: read_state(directory) for directory in stored.values()}
+        retry = self.options["retry_failed"]
+        left = [d for d, state in states.items() if state["state"] != "done" and (retry or state["state"] != "failed")]
+        monitor = monitored(distinct)
+        print(f"{counted(states)}; {told_slots(slots, cores)}", flush=True)
+        with Progress(list(states), monitor, len(slots)) as watcher:
+            launch = Launch(left, slots, pool, watcher, self.options["job_timeout"], self.options["max_failures"])
+            if left:
+                launch.run()
+        states = {directory: read_state(directory) for directory in states}
+        print(f"{counted(states)} of {len(states)} jobs: {relative(place)}", flush=True)
+        if launch.signal is not None:
+            sys.exit(128 + launch.signal)
+        self._set_status(states)
+        return [returned(job, given, states[stored[job.key]]) for job, given in zip(jobs, overrides, strict=True)]
+
+    def _jobs(self, place: Path, overrides: Sequence[Sequence[str]]) -> list[Job]:
+        """Return the jobs with these overrides, and tell what differs from what was stored before."""
+        known, now = stored_jobs(place), code_state()
+        parser = OverridesParser.create()
+        fixed = {_respelled(parser, override) for override in self.config.hydra.overrides.task}
+        jobs = []
+        for given in overrides:
+            given = [override for override in given if not is_launchers(override)]
+            config = self._compose(self.config, list(given))
+            jobs.append(self._job(config, given, [o for o in given if o not in fixed], known, now))
+        report_drift(place, jobs, known, now["code"])
+        return jobs
+
+    def _job(
+        self, config: DictConfig, given: list[str], swept: list[str], known: Mapping[str, Path], now: Mapping[str, Any]
+    ) -> Job:
+        """Return one job; what was stored of it before is what holds."""
+        plain = resolved(config, given)
+        hydra = OmegaConf.to_container(config.hydra, resolve=False, enum_to_str=True)
+        assert isinstance(hydra, dict)
+        key = key_of(plain)
+        if key in known:
+            return Job(key, read_stored(known[key]), known[key])
+        stored = {
+            "key": key,
+            "task": self.task.name,
+            "overrides": given,
+            "swept": swept,
+            **now,
+            "cwd": os.getcwd(),
+            "config": plain,
+            "hydra": {name: hydra[name] for name in HYDRA},
+        }
+        return Job(key, stored, None)
+
+    def _store(self, place: Path, jobs: Sequence[Job], threads: int) -> dict[str, Path]:
+        """Store the jobs that are new, and return the directories of all by their keys."""
+        number = len(stored_jobs(place))
+        found = {}
+        for job in jobs:
+            found[job.key] = job.directory or store_job(place, {**job.stored, "threads": threads, "number": number})
+            number += job.directory is None
+        return found
+
+    def _wanted(self) -> int | None:
+        slots = self.options["slots"]
+        return None if slots == "auto" else int(slots)
+
+    def _devices(self, jobs: Sequence[Job]) -> list[str]:
+        """Return the GPUs that the jobs may use, none if all of them run on the CPU."""
+        wanted = {str((job.stored["config"].get("runner") or {}).get("device")) for job in jobs}
+        return [] if wanted <= {"cpu"} else find_devices()
+
+    def _set_status(self, states: Mapping[Path, Mapping[str, Any]]) -> None:
+        """Set the command's exit status: 2 if users' mistakes alone made jobs fail, 1 for any other failure or rest."""
+        ended = {"done": 0, "failed": 1}
+        statuses = {
+            int(state.get("exit_status") or 1) if state["state"] == "failed" else ended.get(state["state"], 1)
+            for state in states.values()
+        } - {0}
+        if statuses:
+            self.task.outcome.status = 2 if statuses == {2} and self.task.outcome.status != 1 else 1
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `ParameterError` where an option of the launcher cannot be what it is."""
+    if options["slots"] != "auto":
+        if isinstance(options["slots"], str):
+            raise ParameterError("slots", options["slots"], "auto or an integer > 0")
+        check_number("slots", options["slots"], gt=0, le=1024, integer=True)
+    if options["job_timeout"] is not None:
+        check_number("job_timeout", options["job_timeout"], gt=0)
+    if options["max_failures"] is not None:
+        check_number("max_failures", options["max_failures"], gt=0, integer=True)
+    for name in ("retry_failed", "dry_run"):
+        check_bool(name, options[name])
+
+
+def resolved(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what is a job's own of a composed config, interpolations resolved.
+
+    Raises:
+        ConfigError: it has a key that nobody reads, or an interpolation that has no value before the job begins.
+    """
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(config)
+    try:
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "launcher", "sweep")])
+        check_structure(own, str(config.hydra.job.config_name), overrides)
+        plain = OmegaConf.to_container(own, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {reason_of(error)}") from error
+    finally:
+        HydraConfig.instance().cfg = before
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def report_drift(place: Path, jobs: Sequence[Job], known: Mapping[str, Path], code: str | None) -> None:
+    """Say which jobs were composed with other code, and which have overrides of a stored job with another config."""
+    old = [job for job in jobs if job.directory is not None and job.stored["code"] != code]
+    for state, what in (("done", "were done"), ("interrupted", "go on that began"), ("waiting", "were composed")):
+        count = sum(read_state(job.directory)["state"] == state for job in old if job.directory)
+        if count:
+            print(f"warning: {count} job{'s' * (count != 1)} {what} with other code than there is now")
+    stored = {tuple(one["overrides"]): one for one in map(read_stored, known.values())}
+    for job in jobs:
+        then = stored.get(tuple(job.stored["overrides"]))
+        if job.directory is None and then is not None:
+            changes = differences(what_matters(then["config"]), what_matters(job.stored["config"]))
+            name = folder_name(job.stored["swept"])
+            print(f"warning: {name}: the config is another one than before, so this is a new job: {', '.join(changes)}")
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the keys in which two configs differ, with both values."""
+    old, new = dict(flat(then)), dict(flat(now))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key}: {shown(old.get(key))} -> {shown(new.get(key))}" for key in keys]
+
+
+def returned(job: Job, overrides: Sequence[str], state: Mapping[str, Any] | None) -> JobReturn:
+    """Return what a sweeper gets of a job: the value that its task returned, NaN where it has none."""
+    value = (state or {}).get("value")
+    result = JobReturn(overrides=list(overrides), cfg=OmegaConf.create(job.stored["config"]))
+    result.status, result.task_name = JobStatus.COMPLETED, job.stored["task"]
+    result.return_value = math.nan if value is None else float(value)
+    return result
+
+
+def monitored(jobs: Sequence[Job]) -> str:
+    """Return the number that most jobs are compared by."""
+    found = [(job.stored["config"].get("evaluation") or {}).get("monitor") or "train/loss" for job in jobs]
+    return str(Counter(found).most_common(1)[0][0]) if found else "train/loss"
+
+
+def listing(jobs: Sequence[Job], slots: int) -> str:
+    """Return a line for each job with its state, and how long the rest may take."""
+    states = {
+        job.directory or Path(folder_name(job.stored["swept"]), job.key): (
+            read_state(job.directory) if job.directory else {"state": "new"}
+        )
+        for job in jobs
+    }
+    lines = [
+        f"{state['state']:>11}  {place.name if place.is_absolute() else place.parent}"
+        for place, state in states.items()
+    ]
+    seconds = estimate(states, slots)
+    rest = "no job has been done yet to tell how long they take" if seconds is None else f"about {span(seconds)} to go"
+    return "\n".join([*lines, f"{counted(states)}; {slots} at a time; {rest}"])
+
+
+def told_jobs(count: int, equal: int) -> str:
+    """Return how many jobs there are, and how many more are equal to one of them."""
+    also = f", {equal} more {'is' if equal == 1 else 'are'} equal to one of them" if equal else ""
+    return f"{count} job{'s' * (count != 1)}{also}"
+
+
+def told_slots(slots: Sequence[Slot], cores: int) -> str:
+    """Return how many jobs run at a time, and on what."""
+    devices = {slot.device for slot in slots if slot.device}
+    threads = max(1, cores // len(slots))
+    where = (
+        f"on {len(devices)} GPU{'s' * (len(devices) != 1)}"
+        if devices
+        else f"{threads} thread{'s' * (threads != 1)} each"
+    )
+    return f"{len(slots)} at a time, {where}"
+
+
+def _respelled(parser: OverridesParser, override: str) -> str:
+    """Return an override as sweepers write it."""
+    parsed = parser.parse_override(override)
+    if parsed.is_sweep_override() or parsed.is_delete():
+        return override
+    return f"{parsed.get_key_element()}={parsed.get_value_element_as_str()}"

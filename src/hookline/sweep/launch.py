@@ -1,0 +1,257 @@
+"""One launch of a sweep: which jobs run when, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from hookline.sweep.jobs import STATE_FILE, read_raw, read_state
+from hookline.sweep.lock import LOCK_FILE, PATIENCE, is_held, take
+from hookline.sweep.pool import Ended, Pool, ServerLost, ask_to_end, kill
+from hookline.sweep.slots import Slot
+from hookline.sweep.store import write_state
+
+# The exit status of a process that found its job run by another one.
+BUSY = 75
+
+# Seconds between two looks at what other launches do, and for what is shown.
+INTERVAL = 0.5
+
+# Seconds that jobs have to save their states when the launch is interrupted or a job has run too long.
+PATIENCE_AT_END = 30.0
+PATIENCE_WITH_LATE = 5.0
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Watcher(Protocol):
+    """What is told of a launch while it runs."""
+
+    def began(self, job: Path, slot: Slot) -> None: ...
+    def ended(self, job: Path, state: str, reason: str | None) -> None: ...
+    def look(self, running: Sequence[Path], elsewhere: Sequence[Path], waiting: int) -> None: ...
+
+
+@dataclass
+class Running:
+    """A job that this launch has started."""
+
+    job: Path
+    slot: Slot
+    began: float
+    progress: str
+    asked: float | None = None  # when it was asked to end
+    late: bool = False
+
+
+@dataclass
+class Launch:
+    """Runs jobs in slots until all have ended, here or in another launch.
+
+    Args:
+        jobs: the directories of the jobs that are to run; those among them that have failed are run again.
+        slots: the places for one job each.
+        make_pool: gives a pool; called again where the fork server was killed.
+        watcher: is told what happens.
+        job_timeout: seconds after which a job is ended and has failed.
+        max_failures: failed jobs after which no further one begins.
+    """
+
+    jobs: Sequence[Path]
+    slots: Sequence[Slot]
+    make_pool: Callable[[], Pool]
+    watcher: Watcher
+    job_timeout: float | None = None
+    max_failures: int | None = None
+    failed: int = field(default=0, init=False)
+    signal: int | None = field(default=None, init=False)
+
+    def run(self) -> None:
+        """Run the jobs. After a signal they are asked to end, and `signal` says which it was."""
+        self._waiting = deque(self.jobs)
+        self._retry = set(self.jobs)
+        self._running: dict[int, Running] = {}
+        self._elsewhere: set[Path] = set()
+        self._pool = self.make_pool()
+        with self._signals() as wake:
+            try:
+                while self._running or (self.signal is None and (self._elsewhere or self._may_start())):
+                    self._step(wake)
+                    self.watcher.look(
+                        [one.job for one in self._running.values()], sorted(self._elsewhere), len(self._waiting)
+                    )
+            finally:
+                for pid in self._running:  # only after an error of this program
+                    kill(pid)
+
+    def _may_start(self) -> bool:
+        enough = self.max_failures is not None and self.failed >= self.max_failures
+        return bool(self._waiting) and not enough and self.signal is None
+
+    def _step(self, wake: int) -> None:
+        try:
+            self._start()
+            ended = self._pool.wait(INTERVAL, wake)
+        except ServerLost:
+            self._start_anew()
+            return
+        self._drain(wake)
+        for one in ended:
+            self._take_note(one)
+        self._end_late()
+        self._look_elsewhere()
+
+    def _start(self) -> None:
+        """Start waiting jobs in free slots, once the server has imported what they need."""
+        if not self._pool.ready:
+            return
+        for slot in self.slots:
+            while not slot.busy and self._may_start():
+                job = self._waiting.popleft()
+                if self._settled(job):
+                    continue
+                if is_held(job / LOCK_FILE):
+                    self._elsewhere.add(job)
+                    continue
+                lock = slot.claim()
+                if lock is None:  # another sweep has the device
+                    self._waiting.appendleft(job)
+                    break
+                try:
+                    progress = progress_of(job)
+                    pid = self._pool.start(job, lock, slot.environment)
+                except ServerLost:
+                    self._waiting.appendleft(job)
+                    raise
+                finally:
+                    os.close(lock)
+                slot.busy = True
+                self._running[pid] = Running(job, slot, time.monotonic(), progress)
+                self.watcher.began(job, slot)
+
+    def _settled(self, job: Path) -> bool:
+        """Say whether a job needs no process of this launch any more, and tell of what has become of it elsewhere."""
+        state = read_state(job)
+        if state["state"] == "done" or (state["state"] == "failed" and job not in self._retry):
+            self._tell(job, state["state"], state.get("reason"))
+            return True
+        self._retry.discard(job)
+        return False
+
+    def _tell(self, job: Path, state: str, reason: str | None) -> None:
+        self.failed += state == "failed"
+        self.watcher.ended(job, state, reason)
+
+    def _take_note(self, ended: Ended) -> None:
+        """Settle what a job's process has left: its state, or the reason why it could write none."""
+        if (one := self._running.pop(ended.pid, None)) is None:
+            return
+        one.slot.busy = False
+        if ended.status == BUSY:
+            self._elsewhere.add(one.job)
+            return
+        state, reason = self._last_state(one, ended.status)
+        if state == "interrupted" and self.signal is None and ended.status == -signal.SIGKILL:
+            self._waiting.appendleft(one.job)
+            return
+        self._tell(one.job, state, reason)
+
+    def _last_state(self, one: Running, status: int) -> tuple[str, str | None]:
+        """Return state and reason of a job whose process has ended, and write them where that could not."""
+        found = read_raw(one.job / STATE_FILE)
+        state, reason = found.get("state", "waiting"), found.get("reason")
+        if one.late and state != "done":
+            state, reason = "failed", f"ran longer than launcher.job_timeout={self.job_timeout:g} seconds"
+        elif state in ("running", "waiting"):
+            state, reason = "failed", told_status(status)
+            if self.signal is not None or (status == -signal.SIGKILL and progress_of(one.job) > one.progress):
+                state = "interrupted"
+        if (state, reason) != (found.get("state"), found.get("reason")):
+            lock = take(one.job / LOCK_FILE, PATIENCE)
+            if lock is not None:  # or another launch has gone on with it already
+                more = {key: found[key] for key in ("attempts", "started", "seconds") if key in found}
+                write_state(one.job, state, **more, reason=reason, exit_status=status)
+                os.close(lock)
+        return state, reason
+
+    def _end_late(self) -> None:
+        """Ask jobs to end whose time is over or whose launch is, and kill those that do not."""
+        now = time.monotonic()
+        for pid, one in self._running.items():
+            if self.job_timeout is not None and now - one.began > self.job_timeout and not one.late:
+                one.late, one.asked = True, now
+                ask_to_end(pid)
+            elif one.asked is not None:
+                patience = PATIENCE_WITH_LATE if one.late else PATIENCE_AT_END
+                if now - one.asked > patience:
+                    kill(pid)
+
+    def _look_elsewhere(self) -> None:
+        """Take over jobs of other launches that were killed, and tell of those that have ended there."""
+        for job in sorted(self._elsewhere):
+            if not is_held(job / LOCK_FILE):
+                self._elsewhere.remove(job)
+                self._waiting.append(job)
+
+    def _start_anew(self) -> None:
+        """Begin again with a new fork server, once the jobs of the one that was killed have ended with it."""
+        self._pool.close()
+        self._pool = self.make_pool()
+        for one in self._running.values():
+            one.slot.busy = False
+            self._elsewhere.add(one.job)
+        self._running.clear()
+
+    @contextmanager
+    def _signals(self) -> Iterator[int]:
+        """Note signals instead of dying of them, and give a descriptor that can be read when one has come."""
+        woken, wake = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(wake, False)
+
+        def note(number: int, frame: FrameType | None) -> None:
+            again, self.signal = self.signal is not None, number
+            for pid, one in self._running.items():
+                if again:
+                    kill(pid)
+                else:
+                    one.asked = time.monotonic()
+                    ask_to_end(pid)
+
+        before = {number: signal.signal(number, note) for number in SIGNALS}
+        old = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        try:
+            yield woken
+        finally:
+            signal.set_wakeup_fd(old)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(woken)
+            os.close(wake)
+
+    @staticmethod
+    def _drain(wake: int) -> None:
+        with suppress(BlockingIOError):
+            os.read(wake, 4096)
+
+
+def progress_of(job: Path) -> str:
+    """Return the name of a job's newest checkpoint, an empty string where it has none; later ones come later."""
+    return max((path.name for path in job.glob("checkpoints/iter_*.pt")), default="")
+
+
+def told_status(status: int) -> str:
+    """Return why a process ended that could not say it itself."""
+    if status >= 0:
+        return f"its process ended with exit status {status}"
+    name = signal.Signals(-status).name
+    memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+    return f"its process was killed by {name}{memory}"
