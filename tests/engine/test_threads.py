@@ -12,8 +12,8 @@ import yaml
 from torch import nn
 
 from hookline.checkpoint import read
+from hookline.config.cores import available_cores, cpu_quota
 from hookline.config.errors import ParameterError
-from hookline.data.cores import available_cores, cpu_quota
 from hookline.engine.threads import resolve_threads
 from hookline.models.work import flops_per_layer
 

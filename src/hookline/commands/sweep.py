@@ -20,11 +20,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hookline.config.flat import flat
 from hookline.config.checks import check_bool, check_number
+from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
 from hookline.config.folder_names import folder_name, is_launchers
 from hookline.config.instantiate import told_at
 from hookline.config.structure import check_structure
-from hookline.data.cores import available_cores
 from hookline.sweep.code import code_state, own_modules
 from hookline.sweep.jobs import read_state, read_stored
 from hookline.sweep.key import key_of, what_matters
@@ -101,7 +101,7 @@ class SweepLaunch:
             return self._composed[key]
 
         self._compose = compose_once
-        context.config_loader.load_sweep_config = compose_once  # type: ignore[assignment,method-assign]
+        context.config_loader.load_sweep_config = compose_once  # type: ignore[method-assign]
         if not self.options["dry_run"]:
             pool()  # it imports while jobs are composed
 

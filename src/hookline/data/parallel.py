@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from hookline.data.cores import available_cores
+from hookline.config.cores import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

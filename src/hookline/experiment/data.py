@@ -146,8 +146,8 @@ def _build_loader(
     cfg: DictConfig, source: Source, *, split: str = "train", device: torch.device, **options: Any
 ) -> SourceLoader:
     """Return a loader of the kind that suits the source: from memory if it is there and needs no work per sample."""
+    from hookline.config.cores import available_cores
     from hookline.data import InMemoryLoader, InMemorySource, SampleLoader
-    from hookline.data.cores import available_cores
     from hookline.data.held import HeldSource
     from hookline.data.sample_loader import WORKER_TYPES, resolve_workers
     from hookline.data.sample_reader import ON_ERROR

@@ -55,7 +55,7 @@ def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
 
 def choose_threads(cfg: DictConfig, model: nn.Module, source: Source) -> int:
     """Return how many threads an operation on the CPU is spread over: `runner.threads`, or what suits the model."""
-    from hookline.data.cores import available_cores
+    from hookline.config.cores import available_cores
     from hookline.engine.threads import resolve_threads
     from hookline.models.work import flops_per_layer
 

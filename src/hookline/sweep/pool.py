@@ -22,7 +22,7 @@ from hookline.sweep.watch import end_group
 OUTPUT = "console.log"
 
 
-# Libraries that start threads when they are imported: numpy's OpenBLAS, and the allocator of Arrow, which pandas brings.
+# For libraries that start threads when they are imported: OpenBLAS, and the allocator of Arrow, which pandas brings.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
