@@ -166,7 +166,7 @@ def test_label_outside_the_classes(train, idx_folder):
 def test_a_failing_job_does_not_stop_the_sweep(train):
     finished = train("-m", "runner.max_iters=2", "optimizer.lr=-1,0.1")
     assert finished.status == 2
-    assert "error in job 0: optimizer" in finished.err
+    assert "error in job lr=-1: optimizer" in finished.err
     results = [json.loads((directory / "result.json").read_text()) for directory in finished.run_dirs]
     assert [result["status"] for result in results] == ["failed", "completed"]
 

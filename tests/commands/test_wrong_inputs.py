@@ -578,8 +578,8 @@ def test_a_failing_job_of_a_sweep_is_told_once(train, tmp_path, monkeypatch):
     finished = train("-m", "seed=-1,0", "+hooks.mine._target_=raising.Mine", "runner.threads=1")
     assert finished.status == 2
     first, second = finished.err.strip().splitlines()
-    assert first.startswith("error in job 0: seed=-1: ")
-    assert second.startswith("error in job 1: hooks.mine: ")
+    assert first.startswith("error in job seed=-1: seed=-1: ")
+    assert second.startswith("error in job seed=0: hooks.mine: ")
 
 
 def test_a_bug_in_a_sweep_keeps_its_trace(train, tmp_path, monkeypatch):
@@ -587,10 +587,24 @@ def test_a_bug_in_a_sweep_keeps_its_trace(train, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     finished = train("-m", "seed=-1,0", "+hooks.mine._target_=buggy.Mine", "runner.threads=1", "checkpoint=none")
     assert finished.status == 1
+    assert finished.err.startswith("error in job seed=-1: seed=-1: ")
+    reason, _, log = finished.err.splitlines()[1].partition("; log: ")
+    assert reason.startswith("error in job seed=0: 'Runner' object has no attribute 'nope'")
+    text = (tmp_path / log).read_text()
+    assert text.count("Traceback") == 1
+    assert "runner.nope()" in text
+    assert "failed in hooks.mine, in before_run" in text
+
+
+def test_a_bug_in_a_sweep_of_hydras_own_launcher_keeps_its_trace(train, tmp_path, monkeypatch):
+    (tmp_path / "buggy.py").write_text(f"{HOOK}    def before_run(self, runner):\n        runner.nope()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    hook = ["+hooks.mine._target_=buggy.Mine", "runner.threads=1", "checkpoint=none"]
+    finished = train("-m", "hydra/launcher=basic", "seed=-1,0", *hook)
+    assert finished.status == 1
     assert finished.err.startswith("error in job 0: seed=-1: ")
     assert finished.err.count("Traceback") == 1
     assert "runner.nope()" in finished.err
-    assert "failed in hooks.mine, in before_run" in finished.out
 
 
 @pytest.mark.parametrize("group", ["freeze", "mix", "evaluation", "checkpoint", "logger", "momentum_schedule"])

@@ -22,7 +22,13 @@ def job(tmp_path):
     def make(name, number=0, state=None, **config):
         folder = tmp_path / name
         folder.mkdir()
-        stored = {"number": number, "swept": [f"seed={number}"], "config": CONFIG | config, "key": key_of(config)}
+        stored = {
+            "number": number,
+            "swept": [f"seed={number}"],
+            "overrides": [f"seed={number}", "x=1"],
+            "config": CONFIG | config,
+            "key": key_of(config),
+        }
         (folder / "job.json").write_text(json.dumps(stored))
         if state is not None:
             (folder / "state.json").write_text(json.dumps(state))

@@ -22,7 +22,7 @@ from hookline.config.flat import flat
 from hookline.config.checks import check_bool, check_number
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
-from hookline.config.folder_names import folder_name, is_launchers
+from hookline.config.folder_names import is_launchers
 from hookline.config.instantiate import told_at
 from hookline.config.structure import check_structure
 from hookline.sweep.code import code_state, own_modules
@@ -32,7 +32,7 @@ from hookline.sweep.launch import Launch
 from hookline.sweep.pool import Pool
 from hookline.sweep.show import Progress, counted, estimate, relative, span
 from hookline.sweep.slots import Slot, find_devices, make_slots
-from hookline.sweep.store import store_job, stored_jobs
+from hookline.sweep.store import job_name, store_job, stored_jobs
 
 ENTRY = "hookline.commands.sweep_job:run"
 
@@ -72,6 +72,11 @@ class Job:
     key: str
     stored: dict[str, Any]
     directory: Path | None
+
+    @property
+    def name(self) -> str:
+        """What it is told by."""
+        return self.directory.name if self.directory else job_name(self.stored)
 
 
 class SweepLaunch:
@@ -236,16 +241,16 @@ def resolved(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
 def report_drift(place: Path, jobs: Sequence[Job], known: Mapping[str, Path], code: str | None) -> None:
     """Say which jobs were composed with other code, and which have overrides of a stored job with another config."""
     old = [job for job in jobs if job.directory is not None and job.stored["code"] != code]
-    for state, what in (("done", "were done"), ("interrupted", "go on that began"), ("waiting", "were composed")):
-        count = sum(read_state(job.directory)["state"] == state for job in old if job.directory)
-        if count:
-            print(f"warning: {count} job{'s' * (count != 1)} {what} with other code than there is now")
+    if old:
+        count = Counter(read_state(job.directory)["state"] for job in old if job.directory)
+        told = ", ".join(f"{number} {state}" for state, number in count.items())
+        print(f"warning: the code has changed since these jobs were composed: {told}")
     stored = {tuple(one["overrides"]): one for one in map(read_stored, known.values())}
     for job in jobs:
         then = stored.get(tuple(job.stored["overrides"]))
         if job.directory is None and then is not None:
             changes = differences(what_matters(then["config"]), what_matters(job.stored["config"]))
-            name = folder_name(job.stored["swept"])
+            name = job.name
             print(f"warning: {name}: the config is another one than before, so this is a new job: {', '.join(changes)}")
 
 
@@ -274,9 +279,7 @@ def monitored(jobs: Sequence[Job]) -> str:
 def listing(jobs: Sequence[Job], slots: int) -> str:
     """Return a line for each job with its state, and how long the rest may take."""
     states = {
-        job.directory or Path(folder_name(job.stored["swept"]), job.key): (
-            read_state(job.directory) if job.directory else {"state": "new"}
-        )
+        job.directory or Path(job.name, job.key): (read_state(job.directory) if job.directory else {"state": "new"})
         for job in jobs
     }
     lines = [

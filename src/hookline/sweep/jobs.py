@@ -84,7 +84,13 @@ def read_sweep(directory: str | Path) -> Sweep:
         raise ConfigError(f"{directory}: there is no such sweep directory")
     found = [path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")]
     stored = [(read_stored(path), path) for path in found if (path / JOB_FILE).is_file()]
-    jobs = [_record(job, path) for job, path in sorted(stored, key=lambda pair: (pair[0]["number"], pair[1].name))]
+    common = Counter(override for job, _ in stored for override in job["overrides"])
+    jobs = [
+        _record(
+            job, path, [o for o in job["overrides"] if common[o] < len(stored)] if len(stored) > 1 else job["swept"]
+        )
+        for job, path in sorted(stored, key=lambda pair: (pair[0]["number"], pair[1].name))
+    ]
     jobs += _of_other_launchers([path for path in found if not (path / JOB_FILE).is_file()])
     if not jobs:
         raise ConfigError(f"{directory}: is no sweep: no folder in it is the run directory of a job")
@@ -118,12 +124,12 @@ def read_state(directory: Path) -> dict[str, Any]:
     return state | {"state": "interrupted", "reason": state.get("reason") or "its process was killed"}
 
 
-def _record(job: Mapping[str, Any], path: Path) -> JobRecord:
+def _record(job: Mapping[str, Any], path: Path, swept: Sequence[str]) -> JobRecord:
     state = read_state(path)
     return JobRecord(
         name=path.name,
         directory=path,
-        overrides=list(job["swept"]),
+        overrides=list(swept),
         config=job["config"],
         key=job["key"],
         state=state["state"],

@@ -23,6 +23,11 @@ def stored_jobs(sweep: Path) -> dict[str, Path]:
     return {read_stored(path)["key"]: path for path in found}
 
 
+def job_name(job: Mapping[str, Any], unique: str = "") -> str:
+    """Return the name of a job's directory: what is swept, or all that it was told where nothing is."""
+    return folder_name(job["swept"] or job["overrides"], unique)
+
+
 def store_job(sweep: Path, job: Mapping[str, Any]) -> Path:
     """Write a job into a directory of its own, and return that.
 
@@ -37,7 +42,7 @@ def store_job(sweep: Path, job: Mapping[str, Any]) -> Path:
     beside.chmod(0o755)
     write_json(beside / JOB_FILE, job)
     try:
-        for name in (folder_name(job["swept"]), folder_name(job["swept"], unique=job["key"][:6])):
+        for name in (job_name(job), job_name(job, unique=job["key"][:6])):
             place = sweep / name
             try:
                 os.rename(beside, place)
