@@ -4,11 +4,13 @@
     python scripts/chaos.py --kills 5 --seed 3     fewer, at other moments
     python scripts/chaos.py --chain                one run that is killed in five iterations of one epoch, one by one
     python scripts/chaos.py --crash-points         one save, killed at each of its system calls (needs strace)
+    python scripts/chaos.py --sweep --kills 8      a sweep of 12 jobs, three of them bad, launched again after each kill
 
 A run is continued with the command that began it and `resume=auto`. When it has come to its end it is compared, and the
-next one begins, until there were enough kills. Compared are weights, optimizer, averages, history, best row, table,
-TensorBoard's series, LR chart, names of checkpoints and the log's epochs (`hookline.analysis.lasting`). The exit status
-is 1 where anything differs.
+next one begins, until there were enough kills. Of a sweep the launcher, the fork server, a job or a worker is
+killed, and each good job is compared with the same run alone. Compared are weights, optimizer, averages, history, best
+row, table, TensorBoard's series, LR chart, names of checkpoints and the log's epochs (`hookline.analysis.lasting`). The
+exit status is 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -40,6 +42,26 @@ RUN = [
     *("checkpoint.interval=1", "checkpoint.by_epoch=false", "checkpoint.max_keep_ckpts=3"),
 ]
 ITERS_PER_EPOCH = 6
+
+# What the three bad jobs of a sweep have instead; the others have a seed each.
+BAD = {
+    "batch": "data: {batch_size: 0}",
+    "missing": "model: {model_name: no_such_model}",
+    "hanging": "hooks: {hang: {_target_: chaos_hang.Hang}}",
+}
+HANG = """import time
+from hookline.hooks import Hook
+
+
+class Hang(Hook):
+    def before_run(self, runner):
+        time.sleep(10000)
+"""
+GOOD = 9
+# A loader with a process of its own, so that there are workers to be killed.
+WORKERS = ("data.in_memory=false", "data.workers=1", "data.worker_type=process")
+# Seconds after which the hanging job is ended; far more than a good one takes.
+TIMEOUT = 60
 # System calls of a save.
 CALLS = ("mkdir", "openat", "lseek", "write", "writev", "mmap", "fsync", "rename", "link", "unlink", "close")
 
@@ -85,9 +107,9 @@ def being_written(folder: Path) -> bool:
     return checkpoints.is_dir() and any(name.startswith(".") for name in os.listdir(checkpoints))
 
 
-def whole_run(processes: Processes, folder: Path) -> dict[str, str]:
+def whole_run(processes: Processes, folder: Path, overrides: Sequence[str] = RUN) -> dict[str, str]:
     """Return the digests of a run that nobody interrupts."""
-    process = start(processes, folder)
+    process = start(processes, folder, overrides)
     process.join()
     check_ended(process, folder)
     return digests(folder)
@@ -215,6 +237,109 @@ def crash_points(processes: Processes, place: Path) -> bool:
     return not bad
 
 
+def sweep(processes: Processes, place: Path, kills: int, seed: int) -> bool:
+    """Kill what belongs to a sweep at random, launch it again until it is through, and say whether nothing is wrong."""
+    moments, killed, launches, good = random.Random(seed), Counter[str](), 0, True
+    options = place / "conf" / "experiment"
+    options.mkdir(parents=True)
+    (place / "chaos_hang.py").write_text(HANG)
+    for name, node in BAD.items() | {(f"good_{number}", f"seed: {number}") for number in range(GOOD)}:
+        (options / f"{name}.yaml").write_text(f"# @package _global_\n{node}\n")
+    while True:
+        launches += 1
+        # A good job that was killed before its first checkpoint counts as failed, as one does that has no memory.
+        launch = start_sweep(place, "launcher.retry_failed=true" if good_ones_failed(place) else "")
+        while killed.total() < kills and launch.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                launch.wait(moments.uniform(1, 12))
+                break
+            if (target := moments.choice(targets(launch.pid, place))) is not None:
+                what, pid = target
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    killed[what] += 1
+        launch.wait()
+        if launch.returncode == -signal.SIGKILL:
+            until = time.monotonic() + 10
+            while (left := members(place)) and time.monotonic() < until:
+                time.sleep(0.1)
+            if left:
+                print(f"10 seconds after the launcher was killed there are processes: {left}")
+                good = False
+        elif killed.total() >= kills and not good_ones_failed(place):
+            break
+    told = ", ".join(f"{what} {count}" for what, count in sorted(killed.items()))
+    print(f"{killed.total()} kills ({told}) in {launches} launches")
+    return compare_jobs(processes, place) and good
+
+
+def start_sweep(place: Path, *more: str) -> subprocess.Popen[bytes]:
+    """Launch the sweep, in a process whose environment marks all that come from it."""
+    command = [sys.executable, str(Path(__file__).parents[1] / "src" / "train.py"), "--config-dir", "conf", "-m"]
+    options = [
+        f"experiment={','.join([*BAD, *(f'good_{number}' for number in range(GOOD))])}",
+        "launcher.name=chaos",
+        "launcher.slots=2",
+        f"launcher.job_timeout={TIMEOUT}",
+    ]
+    environment = {**os.environ, "CHAOS": str(place), "PYTHONPATH": f"{place}:{os.environ.get('PYTHONPATH', '')}"}
+    with (place / "out").open("a") as shown:
+        return subprocess.Popen(
+            [*command, *options, *RUN, *WORKERS, *filter(None, more)],
+            cwd=place,
+            env=environment,
+            stdout=shown,
+            stderr=shown,
+        )
+
+
+def jobs_of(place: Path) -> list[Path]:
+    """Return the directories of the sweep's jobs."""
+    return sorted(path.parent for path in (place / "outputs" / "sweeps" / "chaos").glob("experiment=*/job.json"))
+
+
+def good_ones_failed(place: Path) -> bool:
+    """Say whether a job has failed that should not have."""
+    from hookline.sweep.jobs import read_state
+
+    return any("good" in job.name and read_state(job)["state"] == "failed" for job in jobs_of(place))
+
+
+def members(place: Path) -> dict[int, int]:
+    """Return the processes that come from a launch of the sweep, each with its parent."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            if f"CHAOS={place}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
+def targets(launcher: int, place: Path) -> list[tuple[str, int] | None]:
+    """Return one process of each kind that there is: launcher, fork server, a job and a worker of one."""
+    parents = members(place)
+    kinds = {"launcher": [launcher], "server": [pid for pid, parent in parents.items() if parent == launcher]}
+    kinds["job"] = [pid for pid, parent in parents.items() if parent in kinds["server"]]
+    kinds["worker"] = [pid for pid, parent in parents.items() if parent in kinds["job"]]
+    return [(kind, pids[-1]) for kind, pids in kinds.items() if pids] or [None]
+
+
+def compare_jobs(processes: Processes, place: Path) -> bool:
+    """Say whether each good job came to the same end as the same run alone, and each bad one failed."""
+    from hookline.sweep.jobs import read_sweep
+
+    jobs = read_sweep(place / "outputs" / "sweeps" / "chaos").jobs
+    same = len(jobs) == GOOD + len(BAD)
+    for job in jobs:
+        if "good" not in job.name:
+            print(f"{job.name}: {job.state}: {job.reason}", flush=True)
+            same &= job.state == "failed"
+            continue
+        alone = whole_run(processes, place / f"alone_{job.name}", [*RUN, *WORKERS, f"seed={job.config['seed']}"])
+        same &= compare(f"{job.name}, {job.state}", alone, digests(job.directory)) and job.state == "done"
+    return same
+
+
 def trace(pid: int | None, call: str, number: int) -> subprocess.Popen[bytes]:
     """Attach strace to a process and its threads, to kill it at the call of this number from now on."""
     arguments = ["-f", "-p", str(pid), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
@@ -234,6 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--chain", action="store_true", help="kill in five iterations of one epoch instead")
     parser.add_argument("--crash-points", action="store_true", help="kill one save at each system call instead")
+    parser.add_argument("--sweep", action="store_true", help="kill what belongs to a sweep instead")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     processes = multiprocessing.get_context("forkserver")
@@ -243,6 +369,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0 if crash_points(processes, Path(place)) else 1
         if chosen.chain:
             return 0 if chain(processes, Path(place)) else 1
+        if chosen.sweep:
+            return 0 if sweep(processes, Path(place), chosen.kills, chosen.seed) else 1
         return 0 if random_kills(processes, Path(place), chosen.kills, chosen.seed) else 1
 
 

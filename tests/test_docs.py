@@ -52,6 +52,7 @@ SHORT = {
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
     "scripts/benchmarks/prediction.py": ["--rounds=1", "--images=16", "--model=test_resnet"],
     "scripts/benchmarks/checkpoint.py": ["--rounds=1", "--model=test_resnet"],
+    "scripts/benchmarks/sweep.py": ["--jobs=2", "--epochs=1", "--only"],
 }
 
 

@@ -58,9 +58,7 @@ def test_a_job_is_what_was_stored_and_equal_to_the_same_run_alone(sweep, train, 
     assert "launcher" not in stored["config"]
     threads = yaml.safe_load((job.directory / ".hydra" / "config.yaml").read_text())["runner"]["threads"]
     train(*SHORT, "optimizer.lr=0.05", f"runner.threads={threads}", "hydra.run.dir=alone")
-    one, other = lasting(job.directory), lasting(tmp_path / "alone")
-    assert one["weights"] == other["weights"]
-    assert one["metrics.csv"] == other["metrics.csv"]
+    assert lasting(job.directory) == lasting(tmp_path / "alone")
 
 
 def test_a_job_that_fails_is_told_and_run_again_on_request(sweep, tmp_path, monkeypatch):

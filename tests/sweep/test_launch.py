@@ -118,6 +118,18 @@ def test_a_killed_launcher_leaves_no_process(start, tmp_path):
     assert states(tmp_path, "wait-1", "hang-1", "wait-2") == ["interrupted", "interrupted", "waiting"]
 
 
+def test_a_launcher_that_is_killed_while_modules_are_imported_leaves_no_process(tmp_path):
+    (tmp_path / "slow.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(1000)\n")
+    code = "import time; from hookline.sweep.pool import Pool; Pool('tests.sweep.toy:run', ['slow']); time.sleep(1000)"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{tmp_path}"}
+    launcher = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    until((tmp_path / "begun").exists)
+    (server,) = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    launcher.kill()
+    launcher.wait()
+    until(lambda: not Path(f"/proc/{server}/fd/0").exists(), seconds=10)
+
+
 def test_all_that_is_killed_at_once_leaves_no_process(start, tmp_path):
     launcher = start("wait-1", "hang-1")
     until(lambda: states(tmp_path, "wait-1", "hang-1") == ["running"] * 2)

@@ -18,6 +18,7 @@ is killed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import json
 import os
@@ -42,13 +43,15 @@ def main(arguments: Sequence[str]) -> None:
     """Import, then fork jobs until the socket is closed."""
     control, entry = socket.socket(fileno=int(arguments[0])), arguments[1]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_if_closed(control)
     gc.disable()
     for name in (entry.partition(":")[0], *arguments[2:]):
         import_module(name)
     gc.freeze()
     gc.enable()
     forks = can_fork()
-    control.send(json.dumps({"ready": True, "forks": forks}).encode())
+    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) & ~os.O_ASYNC)
+    tell(control, ready=True, forks=forks)
 
     alive, mine = os.pipe()  # its write end is nowhere else, and so closed when this process is gone
     woken, wake = os.pipe()
@@ -83,6 +86,18 @@ def main(arguments: Sequence[str]) -> None:
         reap(jobs, None)
     for pid in jobs:
         end_group(pid)
+
+
+def end_if_closed(control: socket.socket) -> None:
+    """Let the kernel end this process when the launcher has gone while it imports, which may take seconds.
+
+    The signal for a socket with something to read is SIGIO, and its default is to end the process; nothing else is sent
+    before this process has said that it is ready.
+    """
+    fcntl.fcntl(control, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(control, fcntl.F_SETFL, fcntl.fcntl(control, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([control.fileno()], [], [], 0)[0]:  # it had gone before
+        os._exit(1)
 
 
 def can_fork() -> bool:
