@@ -335,7 +335,8 @@ def compare_jobs(processes: Processes, place: Path) -> bool:
             print(f"{job.name}: {job.state}: {job.reason}", flush=True)
             same &= job.state == "failed"
             continue
-        alone = whole_run(processes, place / f"alone_{job.name}", [*RUN, *WORKERS, f"seed={job.config['seed']}"])
+        told = ["--config-dir", str(place / "conf"), job.name, *RUN, *WORKERS]
+        alone = whole_run(processes, place / f"alone_{job.name}", told)
         same &= compare(f"{job.name}, {job.state}", alone, digests(job.directory)) and job.state == "done"
     return same
 

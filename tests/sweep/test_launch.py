@@ -120,13 +120,15 @@ def test_a_killed_launcher_leaves_no_process(start, tmp_path):
 
 def test_a_launcher_that_is_killed_while_modules_are_imported_leaves_no_process(tmp_path):
     (tmp_path / "slow.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(1000)\n")
-    code = "import time; from hookline.sweep.pool import Pool; Pool('tests.sweep.toy:run', ['slow']); time.sleep(1000)"
+    code = (
+        "import time; from hookline.sweep.pool import Pool; p = Pool('tests.sweep.toy:run', ['slow']); time.sleep(99)"
+    )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}:{tmp_path}"}
     launcher = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     until((tmp_path / "begun").exists)
     (server,) = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
     launcher.kill()
-    launcher.wait()
+    launcher.communicate()
     until(lambda: not Path(f"/proc/{server}/fd/0").exists(), seconds=10)
 
 
