@@ -33,12 +33,15 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     """Return the arguments as Hydra can read them.
 
     A value that its grammar has no place for, such as one with `~` or `ä` in it, is quoted; `GROUP=null` becomes
-    `GROUP=none`; `+hooks=NAME` becomes the list of the options that are chosen, and this one.
+    `GROUP=none`; `+hooks=NAME` becomes the list of the options that are chosen, and this one; `sweep=NAME` means
+    several jobs, so `--multirun` is added.
 
     Raises:
         ConfigError: an argument can be none of the user's intentions.
     """
-    check_flags(arguments)
+    flags = check_flags(arguments)
+    if any(re.match(r"sweep=(?!null$)", argument) for argument in arguments) and not (flags.cfg or flags.info):
+        arguments = arguments if flags.multirun else [*arguments, "--multirun"]
     sweeps = any(re.match(r"--multirun|-[a-z]*m|hydra\.mode=", argument) for argument in arguments)
     folders = local.config_folders(arguments)
     groups = {name: sorted(options(folders, name)) for name in group_names(folders)}
