@@ -151,6 +151,16 @@ def test_lr_curve_is_drawn(tmp_path, monkeypatch):
     assert drawn["title"] == "lr_schedule=cosine seed=3"
 
 
+def test_lr_curve_is_written_where_it_changes(tmp_path):
+    runner = toy_runner(ScheduleHook(), LRCurveHook(), job=Job(tmp_path))
+    runner.schedules["lr"] = Cosine(min_value=0, by_epoch=True).for_run(runner.clock)
+    runner.run()
+    rows = list(csv.DictReader((tmp_path / "lr_curve.csv").open()))
+    assert [(row["iter"], row["epoch"]) for row in rows] == [("0", "0"), ("4", "0"), ("5", "1"), ("9", "1")]
+    assert [float(row["lr_0"]) for row in rows] == [0.1, 0.1, 0.05, 0.05]
+    assert {row["momentum_0"] for row in rows} == {"0.9"}
+
+
 def test_plain_lines_off_a_terminal(caplog):
     caplog.set_level("INFO", "hookline")
     runner = toy_runner(TrainMetricsHook(), EvaluationHook(), TextHook(interval=2))

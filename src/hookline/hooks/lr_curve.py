@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from array import array
 from collections.abc import Mapping
@@ -58,7 +59,8 @@ class Trace:
 class LRCurveHook(Hook):
     """Keep every iteration's learning rate and momentum, and draw them into `lr_curve.png` at the end.
 
-    The title is what the command line changed; a momentum that stays the same is left out.
+    The title is what the command line changed; a momentum that stays the same is left out. `lr_curve.csv` has the
+    values, in rows of the iterations next to which one changes: straight lines through them are the whole curves.
     """
 
     priority = Priority.VERY_LOW
@@ -95,8 +97,23 @@ class LRCurveHook(Hook):
             return
         try:
             self._draw(runner)
+            self._write(runner)
         except OSError as error:  # such as a full disk, which must not make a failure of a finished run
             log.warning("lr_curve.png could not be written: %s", error.strerror or error)
+
+    def _write(self, runner: Runner) -> None:
+        iterations = runner.clock.iter
+        traces = {f"lr_{name}": trace for name, trace in self._lr.items()}
+        traces |= {f"momentum_{name}": trace for name, trace in self._momentum.items()}
+        changes = {start for trace in traces.values() for start in trace.starts}
+        rows = sorted(i for i in {0, iterations - 1, *changes, *(i - 1 for i in changes)} if 0 <= i < iterations)
+        columns = [trace.upto(iterations)[rows].tolist() for trace in traces.values()]
+        with replacing(runner.work_dir / "lr_curve.csv") as path, path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["iter", "epoch", *traces])
+            writer.writerows(
+                (i, i // runner.clock.iters_per_epoch, *values) for i, *values in zip(rows, *columns, strict=True)
+            )
 
     def _draw(self, runner: Runner) -> None:
         iterations, schedule = runner.clock.iter, runner.schedules.get("lr")
