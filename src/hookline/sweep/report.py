@@ -92,11 +92,11 @@ def make_report(
     """
     own = monitor is None or monitor == sweeps[0].monitor
     monitor = monitor or sweeps[0].monitor
-    mode = sweeps[0].mode if own and mode is None else mode_of(monitor, mode)
     outcomes = outcomes_of(sweeps, monitor, when)
     known = numbers_of(outcomes)
     if known and monitor not in known and not own:
         raise ConfigError(f"--monitor={monitor}: no job has this number. There is: {', '.join(known)}")
+    mode = sweeps[0].mode if own and mode is None else mode_of(monitor, mode)
     sign = -1 if mode == "max" else 1
     outcomes.sort(key=lambda o: (o.score is None, sign * (o.score or 0.0), STATES.index(o.state)))
     points = points_of(outcomes, mode)
@@ -178,7 +178,8 @@ def text(report: Report, columns: int = 80) -> str:
     if len(scored) > MOST_LINES:
         lines.append(f"... and {len(scored) - MOST_LINES} more")
     if report.importance:
-        shares = [f"{names[key]} {share:.0%}" for key, share in report.importance.parameters.items()]
+        # A share a little below 0 is none.
+        shares = [f"{names[key]} {max(0.0, share):.0%}" for key, share in report.importance.parameters.items()]
         if report.importance.interactions is not None:
             shares.append(f"their combinations {report.importance.interactions:.0%}")
         shares.append(f"chance {report.importance.chance:.0%}")

@@ -213,7 +213,7 @@
       blocks.push(element("div", {}, element("h3", {}, "Share of the variance between the jobs"), ...shares.map(([name, share, kind]) => {
         const bar = element("div");
         bar.style.width = `${Math.max(0, 100 * share / widest)}%`;
-        return element("div", {class: `share${kind}`}, element("span", {}, name), element("i", {style: ""}, bar), element("b", {}, `${Math.round(100 * share)} %`));
+        return element("div", {class: `share${kind}`}, element("span", {}, name), element("i", {style: ""}, bar), element("b", {}, `${Math.max(0, Math.round(100 * share))} %`));
       })));
     }
     for (const {key, values: found} of data.effects) {
