@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.images import write_film, write_folder
 from tests.sets import write_data_of
+from tests.sweep.sweeps import write_grid
 from tests.test_layers import LAYERS
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,6 +46,7 @@ SHORT = {
     "src/train.py": ["runner.max_epochs=null", "runner.max_iters=2", "data.batch_size=8", "hooks.lr_curve=null"],
     "src/evaluate.py": ["resamples=20"],
     "scripts/model_info.py": ["info.batch_sizes=[1]", "info.seconds=0.001"],
+    "scripts/plot_lr.py": [],
     "scripts/find_lr.py": ["find.iterations=10", "data.batch_size=8"],
     "scripts/benchmarks/engine.py": ["--rounds=1", "--iterations=20", "--only"],
     "scripts/benchmarks/training.py": ["--rounds=1", "--batches=2", "--model=test_resnet"],
@@ -152,7 +154,9 @@ def shortened(words: list[str]) -> list[str]:
         return words
     # A warm-up that has to be shorter than the run is, too.
     joined = ["lr_schedule.warmup_iters=1"] if "lr_schedule.warmup_join=shift" in words else []
-    return [*words, *SHORT[script], *joined]
+    # Some points of a sweep stand for all of them.
+    few = ["seed=0", "lr_schedule.warmup=exp", "lr_schedule.warmup_iters=1"] if "sweep=warmup" in words else []
+    return [*words, *SHORT[script], *joined, *few]
 
 
 @pytest.mark.parametrize(("command", "files"), RUN, ids=[f"{command[:90]}" for command, _ in RUN])
@@ -170,6 +174,8 @@ def test_command(command, files, python, idx_folder, monkeypatch, trained_run):
     write_data_of(words, monkeypatch)
     if "source=flowers" in command:
         write_folder(Path("flowers"), ("daisy", "tulip"), count=10, size=(8, 6), name="{:03}.jpg")
+    if "scripts/report.py" in command:
+        write_grid(Path("outputs/sweeps/warmup"), {("linear", 1): [90.0, 91.0], ("exp", 1): [88.0, 89.5]})
     if "fashion_mnist" in command:
         words.append(f"data.root={idx_folder()}")
     elif command.endswith(("benchmarks/training.py", "benchmarks/data.py")):

@@ -312,4 +312,5 @@ def _swept() -> list[str]:
     """Return this job's overrides that differ between the jobs of the sweep."""
     command = [o for o in sys.argv[1:] if "," in o or "(" in o]
     keys = {o.partition("=")[0] for o in command}
-    return [o for o in overrides() if not keys or o.partition("=")[0] in keys]
+    # What is not on the command line comes from a file of the group sweep.
+    return [o for o in overrides() if o.partition("=")[0] in keys or o not in sys.argv]

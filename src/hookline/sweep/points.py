@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -27,7 +28,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from hookline.config.checks import check_choice
-from hookline.config.errors import ParameterError
+from hookline.config.errors import ParameterError, shown
+
+log = logging.getLogger(__name__)
 
 KEYS = ("grids", "every", "exclude")
 
@@ -91,20 +94,19 @@ def without(jobs: Sequence[list[str]], exclude: Sequence[Mapping[str, Any]] | No
         exclude: a value, or a list of values any of which is meant, by key.
 
     Raises:
-        ParameterError: an exclusion is of a key that no job has, or nothing is left.
+        ParameterError: an exclusion is none, or nothing is left.
     """
     parsed = [dict(map(_parsed, job)) for job in jobs]
-    known = {key for job in parsed for key in job}
     kept = set(range(len(jobs)))
     if not isinstance(exclude, list | None):
         raise ParameterError("exclude", exclude, "a list of mappings")
     for number, entry in enumerate(exclude or []):
-        name = f"exclude[{number}]"
-        for key in _mapping(name, entry):
-            if key not in known:
-                raise ParameterError(f"{name}.{key}", entry[key], f"of a key that is swept: {', '.join(sorted(known))}")
-        wanted = {key: [_parsed(override(key, v))[1] for v in _listed(value)] for key, value in entry.items()}
-        kept -= {n for n in kept if all(key in parsed[n] and parsed[n][key] in wanted[key] for key in wanted)}
+        named = _mapping(f"exclude[{number}]", entry)
+        wanted = {key: [_parsed(override(key, v))[1] for v in _listed(value)] for key, value in named.items()}
+        left_out = {n for n, job in enumerate(parsed) if all(key in job and job[key] in wanted[key] for key in wanted)}
+        if not left_out:
+            log.warning("sweep: exclude[%d] leaves nothing out: no point has all of %s", number, shown(entry))
+        kept -= left_out
     if not kept:
         raise ParameterError("exclude", exclude, "such that a point is left")
     return [jobs[n] for n in sorted(kept)]
