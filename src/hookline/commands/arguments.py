@@ -18,6 +18,7 @@ from hookline.config import local, paths
 from hookline.config.errors import ConfigError, did_you_mean, reason_of
 from hookline.config.groups import chosen_by_default, group_names, options
 from hookline.config.moved import moved_override
+from hookline.config.quoting import quoted
 from hookline.config.structure import RECIPES
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "preview.output_dir")
@@ -176,9 +177,3 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
         near = did_you_mean(str(unknown[0]), known)
         raise ConfigError(f"{argument}: there is no such option.{near} It can be: {', '.join(known)}")
     return argument
-
-
-def quoted(value: str) -> str:
-    """Return a value as Hydra's grammar quotes it."""
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"

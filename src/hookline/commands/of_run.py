@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.commands.arguments import quoted
 from hookline.config import paths
 from hookline.config.errors import ConfigError, did_you_mean
+from hookline.config.quoting import quoted
 
 if TYPE_CHECKING:
     from hookline.experiment.trained import Trained

@@ -12,12 +12,12 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.commands.arguments import quoted
 from hookline.config.checks import check_bool
 from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.files import replacing
 from hookline.config.flat import flat
 from hookline.config.instantiate import told_at
+from hookline.config.quoting import quoted
 from hookline.experiment.trust import check_overrides
 from hookline.loggers.console import log_file_lengths
 

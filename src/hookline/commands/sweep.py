@@ -18,10 +18,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hookline.config.flat import flat
 from hookline.config.checks import check_bool, check_number
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
+from hookline.config.flat import flat
 from hookline.config.folder_names import is_launchers
 from hookline.config.instantiate import told_at
 from hookline.config.structure import check_structure

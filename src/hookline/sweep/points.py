@@ -20,7 +20,6 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from hydra.errors import HydraException
 
 from hookline.config.checks import check_choice
 from hookline.config.errors import ParameterError, shown
+from hookline.config.quoting import quoted
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +141,7 @@ def _written(value: Any) -> str:
             return value
     except HydraException:
         pass
-    # Backslashes before a quote, or at the end, are doubled: there alone the grammar reads them as escapes.
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
-    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
+    return quoted(value)
 
 
 @functools.cache
