@@ -178,8 +178,10 @@ def text(report: Report, columns: int = 80) -> str:
     if len(scored) > MOST_LINES:
         lines.append(f"... and {len(scored) - MOST_LINES} more")
     if report.importance:
-        # A share a little below 0 is none.
-        shares = [f"{names[key]} {max(0.0, share):.0%}" for key, share in report.importance.parameters.items()]
+        # By chance a share may come out a little below 0, and the others together above 1.
+        shares = [
+            f"{names[key]} {min(1.0, max(0.0, share)):.0%}" for key, share in report.importance.parameters.items()
+        ]
         if report.importance.interactions is not None:
             shares.append(f"their combinations {report.importance.interactions:.0%}")
         shares.append(f"chance {report.importance.chance:.0%}")

@@ -72,6 +72,7 @@
       row.element = element("tr", {}, ...columns.map((column) => {
         const cell = element("td", column.right ? {class: "right"} : {});
         cell.append(...[column.cell(row)].flat().filter((child) => child !== null && child !== undefined));
+        if (cell.textContent.length > 24 && !column.right) cell.classList.add("long");
         return cell;
       }));
     }
@@ -213,7 +214,7 @@
       blocks.push(element("div", {}, element("h3", {}, "Share of the variance between the jobs"), ...shares.map(([name, share, kind]) => {
         const bar = element("div");
         bar.style.width = `${Math.max(0, 100 * share / widest)}%`;
-        return element("div", {class: `share${kind}`}, element("span", {}, name), element("i", {style: ""}, bar), element("b", {}, `${Math.max(0, Math.round(100 * share))} %`));
+        return element("div", {class: `share${kind}`}, element("span", {}, name), element("i", {style: ""}, bar), element("b", {}, `${Math.min(100, Math.max(0, Math.round(100 * share)))} %`));
       })));
     }
     for (const {key, values: found} of data.effects) {
