@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 
 from hookline.analysis.inputs import Inputs, inputs_of
 from hookline.commands.predict import predicted, write
-from hookline.data.cores import available_cores
+from hookline.config.cores import available_cores
 from hookline.data.sample_loader import resolve_workers
 from hookline.experiment import build_runner, compose_config
 from hookline.experiment.trained import Trained, load

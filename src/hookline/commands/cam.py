@@ -25,10 +25,10 @@ from hookline.charts.contact_sheet import Row, draw_contact_sheet, shortened
 from hookline.commands.of_run import open_run
 from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_choice, check_number
+from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, did_you_mean
 from hookline.config.files import replacing
 from hookline.config.instantiate import to_plain, told_at
-from hookline.data.cores import available_cores
 from hookline.data.sample_loader import resolve_workers
 from hookline.experiment.trained import Trained
 from hookline.loggers.console import shown, shows_bar

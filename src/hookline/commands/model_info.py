@@ -27,11 +27,11 @@ from hookline.charts.text_table import text_table
 from hookline.commands.app import overrides
 from hookline.config import local
 from hookline.config.checks import check_bool, check_number
+from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean, reason_of
 from hookline.config.files import replacing, write_json
 from hookline.config.groups import options
 from hookline.config.instantiate import to_plain, told_at
-from hookline.data.cores import available_cores
 from hookline.engine.device import device_name
 from hookline.engine.forward import evaluating
 from hookline.engine.threads import resolve_threads

@@ -22,10 +22,10 @@ from hookline.charts.predictions import Told, annotated, draw_predictions, short
 from hookline.commands.of_run import open_run
 from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_number
+from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError
 from hookline.config.files import replacing, write_json
 from hookline.config.instantiate import to_plain, told_at
-from hookline.data.cores import available_cores
 from hookline.data.decode import decode
 from hookline.data.sample_loader import resolve_workers
 from hookline.data.video import VideoError, VideoWriter, frames_of, video_info

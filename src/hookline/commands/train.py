@@ -18,9 +18,9 @@ from hookline.analysis.lr_warnings import lr_warnings
 from hookline.commands.app import chosen_option, is_users, overrides
 from hookline.commands.resume import check_changes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
+from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, reason_of, told_of
 from hookline.config.files import replacing
-from hookline.data.cores import available_cores
 from hookline.data.sample_loader import SampleLoader
 from hookline.engine import Runner
 from hookline.engine.device import device_name

@@ -29,9 +29,9 @@ def decode(content: bytes, channels: int = 3) -> Tensor:
     """Return an encoded image as uint8 `[channels, H, W]`, which need not be contiguous; threads may call it together.
 
     The pixels are those of Pillow's `convert("RGB")` (or `"L"`; of a colour JPEG, its luminance as it is stored), so
-    that a pretrained model sees what it was trained on: transparency is dropped and not blended, and of an animation the
-    first frame is taken. What Pillow does not convert well is done here: 16 bits are scaled to 8, and EXIF's orientation
-    is applied.
+    that a pretrained model sees what it was trained on: transparency is dropped and not blended, and of an animation
+    the first frame is taken. What Pillow does not convert well is done here: 16 bits are scaled to 8, and EXIF's
+    orientation is applied.
 
     Args:
         content: the bytes of a file.
