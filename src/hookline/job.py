@@ -17,6 +17,7 @@ from hookline.origin import Origin
 STATUS_FILE = "status.json"
 RESULT_FILE = "result.json"
 CLASSES_FILE = "classes.txt"
+STOP_FILE = "stop"
 STATUSES = ("running", "completed", "stopped", "interrupted", "diverged", "failed")
 
 
@@ -82,6 +83,15 @@ class Job:
     def write_result(self, result: dict[str, Any]) -> None:
         """Write what the run reached into `result.json`."""
         write_json(self.directory / RESULT_FILE, result)
+
+
+def stop_reason(directory: Path) -> str | None:
+    """Return what the stop file of a run says, None where there is none."""
+    try:
+        text = (directory / STOP_FILE).read_text()
+    except FileNotFoundError:
+        return None
+    return next(iter(text.splitlines()), "") or f"there is a file {STOP_FILE} in the run directory"
 
 
 def _now() -> str:

@@ -108,7 +108,7 @@ class SweepLaunch:
         self._compose = compose_once
         context.config_loader.load_sweep_config = compose_once  # type: ignore[method-assign]
         if not self.options["dry_run"]:
-            pool()  # it imports while jobs are composed
+            self.pool()  # it imports while jobs are composed
 
     def __call__(self, overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
         """Run jobs with these overrides, and return what each has reached, in the same order."""
@@ -117,20 +117,19 @@ class SweepLaunch:
         place.mkdir(parents=True, exist_ok=True)
         jobs = self._jobs(place, overrides)
         distinct = list({job.key: job for job in jobs}.values())
-        cores = available_cores()
-        slots = make_slots(self._wanted(), self._devices(distinct), cores, len(distinct))
+        slots, threads = self._slots(distinct)
         print(f"sweep: {relative(place)}: {told_jobs(len(distinct), len(jobs) - len(distinct))}", flush=True)
         if self.options["dry_run"]:
             print(listing(distinct, len(slots)), flush=True)
             return [returned(job, given, None) for job, given in zip(jobs, overrides, strict=True)]
-        stored = self._store(place, distinct, threads=max(1, cores // len(slots)))
+        stored = self._store(place, distinct, threads)
         states = {directory: read_state(directory) for directory in stored.values()}
         retry = self.options["retry_failed"]
         left = [d for d, state in states.items() if state["state"] != "done" and (retry or state["state"] != "failed")]
         monitor = monitored(distinct)
-        print(f"{counted(states)}; {told_slots(slots, cores)}", flush=True)
+        print(f"{counted(states)}; {told_slots(slots, threads)}", flush=True)
         with Progress(list(states), monitor, len(slots)) as watcher:
-            launch = Launch(left, slots, pool, watcher, self.options["job_timeout"], self.options["max_failures"])
+            launch = Launch(left, slots, self.pool, watcher, self.options["job_timeout"], self.options["max_failures"])
             if left:
                 launch.run()
         states = {directory: read_state(directory) for directory in states}
@@ -183,6 +182,16 @@ class SweepLaunch:
             found[job.key] = job.directory or store_job(place, {**job.stored, "threads": threads, "number": number})
             number += job.directory is None
         return found
+
+    def pool(self) -> Pool:
+        """Return what starts the jobs' processes."""
+        return pool()
+
+    def _slots(self, jobs: Sequence[Job]) -> tuple[list[Slot], int]:
+        """Return where jobs run, and how many threads each has."""
+        cores = available_cores()
+        slots = make_slots(self._wanted(), self._devices(jobs), cores, len(jobs))
+        return slots, max(1, cores // len(slots))
 
     def _wanted(self) -> int | None:
         slots = self.options["slots"]
@@ -297,10 +306,9 @@ def told_jobs(count: int, equal: int) -> str:
     return f"{count} job{'s' * (count != 1)}{also}"
 
 
-def told_slots(slots: Sequence[Slot], cores: int) -> str:
+def told_slots(slots: Sequence[Slot], threads: int) -> str:
     """Return how many jobs run at a time, and on what."""
     devices = {slot.device for slot in slots if slot.device}
-    threads = max(1, cores // len(slots))
     where = (
         f"on {len(devices)} GPU{'s' * (len(devices) != 1)}"
         if devices

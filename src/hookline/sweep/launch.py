@@ -63,6 +63,7 @@ class Launch:
         watcher: is told what happens.
         job_timeout: seconds after which a job is ended and has failed.
         max_failures: failed jobs after which no further one begins.
+        more: gives a further job where a slot is free and none waits, None where there is none.
     """
 
     jobs: Sequence[Path]
@@ -71,6 +72,7 @@ class Launch:
     watcher: Watcher
     job_timeout: float | None = None
     max_failures: int | None = None
+    more: Callable[[], Path | None] = lambda: None
     failed: int = field(default=0, init=False)
     signal: int | None = field(default=None, init=False)
 
@@ -94,7 +96,11 @@ class Launch:
 
     def _may_start(self) -> bool:
         enough = self.max_failures is not None and self.failed >= self.max_failures
-        return bool(self._waiting) and not enough and self.signal is None
+        if enough or self.signal is not None:
+            return False
+        if not self._waiting and (job := self.more()) is not None:
+            self._waiting.append(job)
+        return bool(self._waiting)
 
     def _step(self, wake: int) -> None:
         try:

@@ -22,9 +22,13 @@ class HooklineLauncher(Launcher):
         self.options = options
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from hookline.commands.sweep import SweepLaunch
+        from hookline.commands.search import SearchLaunch
 
-        self._launch = SweepLaunch(self.options, hydra_context, task_function, config)
+        self._launch = SearchLaunch(self.options, hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self._launch(job_overrides)
+
+    def search(self, search: Any) -> None:
+        """Run the jobs that a search asks for, each as soon as a slot is free."""
+        self._launch.search(search)
