@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-STOPS = "+hooks.stop_file._target_=hookline.hooks.stop_file.StopFileHook"
+import pytest
+from tests.toy import toy_runner
+
+from hookline.hooks.stop_file import StopFileHook
 
 
-def test_the_run_ends_after_the_epoch_and_tells_the_reason(runner, tmp_path):
-    one = runner(STOPS, "runner.max_iters=null", "runner.max_epochs=3", "data.batch_size=512")
-    (tmp_path / "stop").write_text("pruned after epoch 1\nmore\n")
-    one.run()
-    assert (one.status, one.stop_reason, one.clock.epoch) == ("stopped", "pruned after epoch 1", 1)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("pruned after epoch 1\nmore\n", "pruned after epoch 1"), ("", "there is a file stop in the run directory")],
+)
+def test_the_run_ends_after_the_epoch_and_tells_the_reason(tmp_path, content, reason):
+    runner = toy_runner(StopFileHook(), max_epochs=3, work_dir=tmp_path)
+    (tmp_path / "stop").write_text(content)
+    runner.run()
+    assert (runner.status, runner.stop_reason, runner.clock.epoch) == ("stopped", reason, 1)
 
 
-def test_an_empty_file_ends_it_too_and_none_does_not(runner, tmp_path):
-    one = runner(STOPS, "runner.max_iters=null", "runner.max_epochs=1", "data.batch_size=512")
-    one.run()
-    assert one.status == "completed"
-    (tmp_path / "stop").touch()
-    one = runner(STOPS, "runner.max_iters=null", "runner.max_epochs=2", "data.batch_size=512")
-    one.run()
-    assert one.status == "stopped"
-    assert "file stop" in one.stop_reason
+def test_without_the_file_it_comes_to_its_end(tmp_path):
+    runner = toy_runner(StopFileHook(), max_epochs=2, work_dir=tmp_path)
+    runner.run()
+    assert (runner.status, runner.clock.epoch) == ("completed", 2)

@@ -43,7 +43,7 @@ def test_what_has_one_value_is_fixed_and_the_last_word_holds():
 
 @pytest.mark.parametrize("value", ["range(5,5)", "interval(2,1)", "tag(log,interval(0,1))"])
 def test_what_is_no_space_is_told(value):
-    with pytest.raises(ConfigError, match="^lr="):
+    with pytest.raises(ConfigError, match=r"^lr="):
         of(f"lr={value}")
 
 

@@ -171,6 +171,8 @@ class SearchLaunch(SweepLaunch):
     def search(self, search: Search) -> None:
         """Run a search to its end, or on from where it was."""
         self.task.outcome.started = True
+        if self.options["emit"]:
+            raise ConfigError("launcher.emit=true: a search has no list of jobs; each point follows from those before")
         with search.open() as study:
             alike = Job("", {"config": {"runner": self.config.get("runner")}}, None)
             slots, threads = self._slots([alike] * study.trials)
@@ -336,7 +338,12 @@ def search_in_batches(search: Search, launcher: Callable[[Sequence[Sequence[str]
                 return
             points = [[*search.fixed, *study.overrides(trial)] for trial in batch]
             for trial, done in zip(batch, launcher(points, begun), strict=True):
+                if getattr(done, "state", None) in ("interrupted", "waiting"):
+                    continue
                 value = done.return_value
                 finite = isinstance(value, int | float) and not math.isnan(value)
                 study.tell(trial, float(value) if finite else None)
             begun += len(batch)
+            if len(study.running()) > len(waiting):  # what was interrupted, as by a limit of time
+                print("some trials were interrupted; the same command goes on with them", flush=True)
+                return

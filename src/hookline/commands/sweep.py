@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ from hookline.sweep.launch import Launch
 from hookline.sweep.pool import Pool
 from hookline.sweep.show import Progress, counted, estimate, relative, span
 from hookline.sweep.slots import Slot, find_devices, make_slots
+from hookline.sweep.slurm import COMMANDS_FILE, ArrayOptions, write_array
 from hookline.sweep.store import job_name, store_job, stored_jobs
 
 ENTRY = "hookline.commands.sweep_job:run"
@@ -107,7 +109,7 @@ class SweepLaunch:
 
         self._compose = compose_once
         context.config_loader.load_sweep_config = compose_once  # type: ignore[method-assign]
-        if not self.options["dry_run"]:
+        if not (self.options["dry_run"] or self.options["emit"]):
             self.pool()  # it imports while jobs are composed
 
     def __call__(self, overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
@@ -128,14 +130,16 @@ class SweepLaunch:
         left = [d for d, state in states.items() if state["state"] != "done" and (retry or state["state"] != "failed")]
         monitor = monitored(distinct)
         print(f"{counted(states)}; {told_slots(slots, threads)}", flush=True)
-        with Progress(list(states), monitor, len(slots)) as watcher:
-            launch = Launch(left, slots, self.pool, watcher, self.options["job_timeout"], self.options["max_failures"])
+        if self.options["emit"]:
             if left:
-                launch.run()
+                print(told_array(write_array(place, left, self._array_options(threads)), len(left)), flush=True)
+            return [returned(job, given, states[stored[job.key]]) for job, given in zip(jobs, overrides, strict=True)]
+        with Progress(list(states), monitor, len(slots)) as watcher:
+            signal = self._run(left, slots, watcher) if left else None
         states = {directory: read_state(directory) for directory in states}
         print(f"{counted(states)} of {len(states)} jobs: {relative(place)}", flush=True)
-        if launch.signal is not None:
-            sys.exit(128 + launch.signal)
+        if signal is not None:
+            sys.exit(128 + signal)
         self._set_status(states)
         return [returned(job, given, states[stored[job.key]]) for job, given in zip(jobs, overrides, strict=True)]
 
@@ -187,6 +191,17 @@ class SweepLaunch:
         """Return what starts the jobs' processes."""
         return pool()
 
+    def _array_options(self, threads: int) -> ArrayOptions:
+        """Return what `launcher.emit` writes into the script for Slurm."""
+        return ArrayOptions(cpus_per_task=threads, at_once=self._wanted())
+
+    def _run(self, left: Sequence[Path], slots: Sequence[Slot], watcher: Progress) -> int | None:
+        """Run these jobs until all have ended, and return the signal that ended the launch, if one did."""
+        limits = self.options["job_timeout"], self.options["max_failures"]
+        launch = Launch(left, slots, self.pool, watcher, *limits)
+        launch.run()
+        return launch.signal
+
     def _slots(self, jobs: Sequence[Job]) -> tuple[list[Slot], int]:
         """Return where jobs run, and how many threads each has."""
         cores = available_cores()
@@ -223,7 +238,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         check_number("job_timeout", options["job_timeout"], gt=0)
     if options["max_failures"] is not None:
         check_number("max_failures", options["max_failures"], gt=0, integer=True)
-    for name in ("retry_failed", "dry_run"):
+    for name in ("retry_failed", "dry_run", "emit"):
         check_bool(name, options[name])
 
 
@@ -276,6 +291,7 @@ def returned(job: Job, overrides: Sequence[str], state: Mapping[str, Any] | None
     result = JobReturn(overrides=list(overrides), cfg=OmegaConf.create(job.stored["config"]))
     result.status, result.task_name = JobStatus.COMPLETED, job.stored["task"]
     result.return_value = math.nan if value is None else float(value)
+    result.state = (state or {}).get("state")  # type: ignore[attr-defined]  # for sweepers that tell apart why
     return result
 
 
@@ -298,6 +314,15 @@ def listing(jobs: Sequence[Job], slots: int) -> str:
     seconds = estimate(states, slots)
     rest = "no job has been done yet to tell how long they take" if seconds is None else f"about {span(seconds)} to go"
     return "\n".join([*lines, f"{counted(states)}; {slots} at a time; {rest}"])
+
+
+def told_array(script: Path, count: int) -> str:
+    """Return where the commands of jobs are, and how they are run."""
+    commands = shlex.quote(relative(script.with_name(COMMANDS_FILE)))
+    return (
+        f"{count} command{'s' * (count != 1)} in {commands}; run them with: sbatch {shlex.quote(relative(script))}\n"
+        f"or, here, two at a time: xargs -P 2 -d '\\n' -n 1 bash -c < {commands}"
+    )
 
 
 def told_jobs(count: int, equal: int) -> str:

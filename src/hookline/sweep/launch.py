@@ -15,7 +15,7 @@ from typing import Protocol
 
 from hookline.sweep.jobs import STATE_FILE, read_raw, read_state
 from hookline.sweep.lock import LOCK_FILE, PATIENCE, is_held, take
-from hookline.sweep.pool import Ended, Pool, ServerLost, ask_to_end, kill
+from hookline.sweep.pool import Ended, Pool, ServerLost
 from hookline.sweep.slots import Slot
 from hookline.sweep.store import write_state
 
@@ -92,7 +92,7 @@ class Launch:
                     )
             finally:
                 for pid in self._running:  # only after an error of this program
-                    kill(pid)
+                    self._pool.kill(pid)
 
     def _may_start(self) -> bool:
         enough = self.max_failures is not None and self.failed >= self.max_failures
@@ -194,11 +194,11 @@ class Launch:
         for pid, one in self._running.items():
             if self.job_timeout is not None and now - one.began > self.job_timeout and not one.late:
                 one.late, one.asked = True, now
-                ask_to_end(pid)
+                self._pool.ask_to_end(pid)
             elif one.asked is not None:
                 patience = PATIENCE_WITH_LATE if one.late else PATIENCE_AT_END
                 if now - one.asked > patience:
-                    kill(pid)
+                    self._pool.kill(pid)
 
     def _look_elsewhere(self) -> None:
         """Take over jobs of other launches that were killed, and tell of those that have ended there."""
@@ -227,10 +227,10 @@ class Launch:
             again, self.signal = self.signal is not None, number
             for pid, one in self._running.items():
                 if again:
-                    kill(pid)
+                    self._pool.kill(pid)
                 else:
                     one.asked = time.monotonic()
-                    ask_to_end(pid)
+                    self._pool.ask_to_end(pid)
 
         before = {number: signal.signal(number, note) for number in SIGNALS}
         old = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)

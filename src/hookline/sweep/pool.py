@@ -131,6 +131,15 @@ class Pool:
             self.ready, self.forks = True, message["forks"]
         return message
 
+    def ask_to_end(self, pid: int) -> None:
+        """Ask a job to save its state and to end; its workers end with it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+    def kill(self, pid: int) -> None:
+        """End a job and all its processes at once."""
+        end_group(pid)
+
     def alive(self) -> bool:
         """Say whether the server is there."""
         return self._server.poll() is None
@@ -139,14 +148,3 @@ class Pool:
         """End the server, which ends its jobs, and wait until it is gone."""
         self._control.close()
         self._server.wait()
-
-
-def ask_to_end(pid: int) -> None:
-    """Ask a job to save its state and to end; its workers end with it."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-
-
-def kill(pid: int) -> None:
-    """End a job and all its processes at once."""
-    end_group(pid)
