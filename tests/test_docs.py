@@ -39,6 +39,11 @@ NOT_RUN = (
     # Slow tests run these: whole runs beside a busy neighbour, and runs that are killed.
     "python scripts/benchmarks/threads.py",
     "python scripts/chaos.py --kills=5",
+    # Searches of many runs; tests/commands/test_search.py has short ones.
+    "python src/train.py -m hydra/sweeper=optuna sweep=search",
+    "python src/train.py -m hydra/sweeper=optuna sweep=search hydra.sweeper.n_trials=50 hydra/sweeper/sampler=gp",
+    "python src/train.py -m hydra/sweeper=optuna 'optimizer.lr=tag(log,interval(0.01,1))' lr_schedule.warmup=linear,exp"
+    " 'lr_schedule.warmup_iters=range(1,6)'",
 )
 
 # What is appended to a command so that it ends soon.

@@ -48,8 +48,8 @@ class SlurmLaunch(SweepLaunch):
     ) -> None:
         with told_at("launcher"):
             if options["job_timeout"] is not None:
-                raise ParameterError("job_timeout", options["job_timeout"], "null: hydra.launcher.time is Slurm's own")
-        with told_at("hydra.launcher"):
+                raise ParameterError("job_timeout", options["job_timeout"], "null; write hydra.launcher.array.time")
+        with told_at("hydra.launcher.array"):
             check_number("cpus_per_task", array["cpus_per_task"], gt=0, integer=True)
         super().__init__(options, context, task, config)
         self._array = ArrayOptions(**{**array, "at_once": self._wanted()})

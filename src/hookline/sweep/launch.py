@@ -164,6 +164,10 @@ class Launch:
         if ended.status == BUSY:
             self._elsewhere.add(one.job)
             return
+        if ended.lost and self.signal is None and not one.late:
+            self.watcher.ended(one.job, "interrupted", "its machine was lost")
+            self._waiting.append(one.job)
+            return
         state, reason = self._last_state(one, ended.status)
         if state == "interrupted" and self.signal is None and ended.status == -signal.SIGKILL:
             self._waiting.appendleft(one.job)

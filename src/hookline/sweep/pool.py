@@ -33,10 +33,12 @@ class Ended:
     Attributes:
         pid: of the process.
         status: its exit status; minus the number of the signal that ended it.
+        lost: whether it went with its machine, by no fault of the job's.
     """
 
     pid: int
     status: int
+    lost: bool = False
 
 
 class ServerLost(Exception):

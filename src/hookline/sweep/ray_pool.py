@@ -102,7 +102,9 @@ class RayPool:
 
         try:
             return Ended(number, int(ray.get(self._tasks.pop(number))))
-        except ray.exceptions.RayError:  # its worker or its node has died, or it was cancelled: it can have no status
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):
+            return Ended(number, -signal.SIGKILL, lost=True)
+        except ray.exceptions.RayError:  # it was cancelled, or took too much memory
             return Ended(number, -signal.SIGKILL)
 
     def ask_to_end(self, number: int) -> None:
