@@ -30,7 +30,6 @@ from hookline.sweep.jobs import JOB_FILE, read_state
 from hookline.sweep.launch import Launch
 from hookline.sweep.recipe import recipe_name, recipe_of
 from hookline.sweep.show import METRICS_FILE, Progress, relative
-from hookline.sweep.slots import Slot
 from hookline.sweep.space import first_of, space_of
 
 if TYPE_CHECKING:
@@ -287,9 +286,11 @@ class Shown(Progress):
         super().__init__(jobs, monitor, slots)
         self._trials = trials
 
-    def began(self, job: Path, slot: Slot) -> None:
-        self.states.setdefault(job, read_state(job))
-        super().began(job, slot)
+    def more(self) -> Path | None:
+        """Return the job of a new trial, known here before it begins."""
+        if (job := self._trials.more()) is not None:
+            self.states[job] = read_state(job)
+        return job
 
     def ended(self, job: Path, state: str, reason: str | None) -> None:
         super().ended(job, state, reason)
