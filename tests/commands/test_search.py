@@ -136,6 +136,27 @@ def test_only_what_was_ended_by_the_stop_file_is_pruned(tmp_path):
     assert outcome_of(tmp_path, {"state": "done", "result": {}, "value": "nan"}) == (None, False)
 
 
+def test_slots_get_points_as_they_come_and_a_point_that_comes_up_twice_is_run_once(train, tmp_path):
+    short = [
+        "runner.max_iters=2",
+        "data.transforms.resize=null",
+        "logger=csv",
+        "checkpoint=none",
+        "hooks.lr_curve=null",
+    ]
+    arguments = ["hydra/sweeper=optuna", "launcher.name=mine", "launcher.slots=2", "seed=0,-1,1", *short]
+    done = train("-m", *arguments, "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=8")
+    assert done.status == 2, done.err  # a seed cannot be negative
+    assert done.out.count("begins: ") == 3
+    assert "goes on: " not in done.out
+    for trial in trials(tmp_path):
+        result = json.loads((tmp_path / f"outputs/sweeps/mine/seed={trial['seed']}/result.json").read_text())
+        failed = trial["seed"] == "-1"
+        assert trial["state"] == ("FAIL" if failed else "COMPLETE")
+        assert trial["value"] == (None if failed else result["best"]["val/top1"])
+    assert len(trials(tmp_path)) == 8
+
+
 @pytest.mark.slow
 def test_a_search_killed_eight_times_loses_and_repeats_no_trial(tmp_path):
     command = [

@@ -182,15 +182,8 @@ class SearchLaunch(SweepLaunch):
             left = jobs.go_on()
             with Shown(jobs, left, search.monitor, len(slots)) as watcher:
                 jobs.tell_waiting = watcher.ended
-                launch = Launch(
-                    left,
-                    slots,
-                    self.pool,
-                    watcher,
-                    self.options["job_timeout"],
-                    self.options["max_failures"],
-                    jobs.more,
-                )
+                limits = self.options["job_timeout"], self.options["max_failures"]
+                launch = Launch(left, slots, self.pool, watcher, *limits, more=watcher.more)
                 launch.run()
         if launch.signal is not None:
             sys.exit(128 + launch.signal)
