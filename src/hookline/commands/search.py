@@ -180,8 +180,9 @@ class SearchLaunch(SweepLaunch):
                 return
             jobs = Trials(study, search, lambda given: self._stored(search.place, given, threads))
             left = jobs.go_on()
-            with Shown(jobs, left, search.monitor, len(slots)) as watcher:
-                jobs.tell_waiting = watcher.ended
+            watcher = Shown(jobs, left, search.monitor, len(slots))
+            jobs.tell_waiting = watcher.ended
+            with watcher:
                 limits = self.options["job_timeout"], self.options["max_failures"]
                 launch = Launch(left, slots, self.pool, watcher, *limits, more=watcher.more)
                 launch.run()
