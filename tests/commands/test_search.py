@@ -111,6 +111,12 @@ def test_a_wrong_search_ends_in_one_line(search, arguments, message):
     assert "Traceback" not in done.err
 
 
+def test_a_grid_says_what_searches_an_interval(run_task):
+    done = run_task(value_of, "train", "sweep=search", "hydra/launcher=basic")
+    assert done.status == 2
+    assert "is no list of values; hydra/sweeper=optuna searches it" in done.err
+
+
 def test_without_optuna_the_message_says_what_to_install(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = search(*SPACE)

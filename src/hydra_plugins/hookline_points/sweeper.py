@@ -50,6 +50,9 @@ class PointsSweeper(BasicSweeper):
         chosen = next((o.input_line for o in overrides if o.key_or_group == "sweep"), "sweep")
         if any(o.is_sweep_override() for o in overrides if o.key_or_group == "sweep"):
             raise ConfigError(f"{chosen}: must be one option; a sweep of several grids is a file that has them all")
+        for override in own:
+            if override.is_sweep_override() and not override.is_discrete_sweep():
+                raise ConfigError(f"{override.input_line}: is no list of values; hydra/sweeper=optuna searches it")
         (given,) = super().split_arguments(own, None)
         if not self.points:
             jobs = given
