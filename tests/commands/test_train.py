@@ -126,6 +126,8 @@ def test_multirun(train):
     )
     assert finished.status == 0
     assert len(finished.run_dirs) == 6
+    assert "val/top1, higher is better" in finished.out
+    assert (finished.run_dirs[0].parent / "report.html").is_file()
     curves = set()
     for directory in finished.run_dirs:
         for name in [*RUN_FILES, *HYDRA_FILES]:

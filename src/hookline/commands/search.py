@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hookline.commands.sweep import Job, SweepLaunch, told_slots
+from hookline.commands.sweep import Job, SweepLaunch, tell_report, told_slots
 from hookline.config import local
 from hookline.config.checks import check_number
 from hookline.config.direction import mode_of
@@ -188,6 +188,7 @@ class SearchLaunch(SweepLaunch):
                 launch.run()
         if launch.signal is not None:
             sys.exit(128 + launch.signal)
+        tell_report(search.place)
         self._set_status({job: read_state(job) for job in jobs.seen})
 
     def _stored(self, place: Path, overrides: Sequence[str], threads: int) -> Path:

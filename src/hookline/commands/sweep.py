@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +28,7 @@ from hookline.config.folder_names import is_launchers
 from hookline.config.instantiate import told_at
 from hookline.config.structure import check_structure
 from hookline.sweep.code import code_state, own_modules
-from hookline.sweep.jobs import read_state, read_stored
+from hookline.sweep.jobs import read_state, read_stored, read_sweep
 from hookline.sweep.key import key_of, what_matters
 from hookline.sweep.launch import Launch
 from hookline.sweep.pool import Pool
@@ -137,6 +138,8 @@ class SweepLaunch:
         with Progress(list(states), monitor, len(slots)) as watcher:
             signal = self._run(left, slots, watcher) if left else None
         states = {directory: read_state(directory) for directory in states}
+        if signal is None and any(state.get("result") for state in states.values()):
+            tell_report(place)
         print(f"{counted(states)} of {len(states)} jobs: {relative(place)}", flush=True)
         if signal is not None:
             sys.exit(128 + signal)
@@ -260,6 +263,20 @@ def resolved(config: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
         HydraConfig.instance().cfg = before
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def tell_report(place: Path) -> None:
+    """Write the report on the sweep into its directory, and print its heart."""
+    from hookline.sweep.report import make_report, text, write_report
+
+    try:
+        report = make_report([read_sweep(place)])
+        page = write_report(report, place)[0]
+    except (ConfigError, ParameterError, OSError) as error:
+        # What the jobs have reached stands, whatever hinders the report; scripts/report.py makes it later.
+        print(f"no report: {reason_of(error) if isinstance(error, OSError) else error}", flush=True)
+    else:
+        print(f"\n{text(report, get_terminal_size().columns)}\n\nreport: {relative(page)}", flush=True)
 
 
 def report_drift(place: Path, jobs: Sequence[Job], known: Mapping[str, Path], code: str | None) -> None:

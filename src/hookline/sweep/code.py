@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 
 from hookline.config import local
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(str(files("hookline")))
 
 
 def code_state() -> dict[str, str | None]:
