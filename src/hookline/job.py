@@ -33,18 +33,18 @@ class Job:
         directory: the run directory.
         config: the run's config as YAML, interpolations resolved.
         overrides: what the command line changed in the config.
-        inputs: what the model gets (see `hookline.experiment.trained.describe_inputs`), which each checkpoint holds, so
-            that it can be used without the data.
         origin: the command, the versions and the code that the run comes from.
         started: when the run began, in UTC (ISO 8601).
+        inputs: what the model gets (see `hookline.experiment.trained.describe_inputs`), which each checkpoint holds, so
+            that it can be used without the data.
     """
 
     directory: Path
     config: str = ""
     overrides: Sequence[str] = ()
-    inputs: dict[str, Any] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
     started: str = field(default_factory=lambda: _now())
+    inputs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

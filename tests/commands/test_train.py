@@ -45,7 +45,7 @@ def test_the_run_directory(train):
     assert set(result["final"]) == {"train/loss", "val/loss", "val/top1", "val/top5"}
     assert result["best"]["epoch"] in (1, 2)
     assert result["seconds"] > 0
-    assert result["versions"]["torch"] == torch.__version__
+    assert result["versions"]["torch"] == version("torch")
     assert "git_commit" in result
 
     rows = list(csv.DictReader((directory / "metrics.csv").open()))

@@ -125,7 +125,7 @@ def test_overrides_change_the_config(trained_run):
         (["data.rot=x"], "data.rot=x: the run has no such key"),
         (["nothing.at=x"], "nothing.at=x: the run has no such key"),
         (["data=nothing"], "nothing"),
-        (["data"], "overrides: "),
+        (["data"], "data: is not of the form"),
         (["model.num_classes=3"], "model.num_classes=3: must be at least 10"),
     ],
 )
