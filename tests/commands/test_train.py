@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import re
+from importlib.metadata import version
 
 import pytest
 import torch

@@ -30,7 +30,12 @@ CLOSED = (
 )
 
 # The functions that configs name; any other target is a class.
-FUNCTIONS = ("timm.create_model", "hookline.models.build.torchvision_model", "hookline.data.torchvision_source")
+FUNCTIONS = (
+    "timm.create_model",
+    "hookline.models.build.torchvision_model",
+    "hookline.models.small_images.small_image_resnet",
+    "hookline.data.torchvision_source",
+)
 
 # Classes that are parts of a run, with their subclasses in the packages above.
 KINDS = (
