@@ -275,7 +275,7 @@ def sweep(processes: Processes, place: Path, kills: int, seed: int) -> bool:
 
 def start_sweep(place: Path, *more: str) -> subprocess.Popen[bytes]:
     """Launch the sweep, in a process whose environment marks all that come from it."""
-    command = [sys.executable, str(Path(__file__).parents[1] / "src" / "train.py"), "--config-dir", "conf", "-m"]
+    command = [sys.executable, str(Path(__file__).parent.with_name("src") / "train.py"), "--config-dir", "conf", "-m"]
     options = [
         f"experiment={','.join([*BAD, *(f'good_{number}' for number in range(GOOD))])}",
         "launcher.name=chaos",
