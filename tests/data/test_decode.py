@@ -169,6 +169,21 @@ def test_truncated(kind, share):
         decode(content[: int(share * len(content))])
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+@pytest.mark.parametrize("damage", ["cut", "zeros", "claim"])
+def test_jpegs_that_lack_pixels(damage, mode, options):
+    content = encoded(picture(size=(500, 375)).convert(mode), **options)
+    half = len(content) // 2
+    broken = {
+        "cut": content[:half] + b"\xff\xd9",
+        "zeros": content[:half] + bytes(500) + content[half + 500 :],
+        "claim": claim(4000, 4000, content),
+    }[damage]
+    with pytest.raises(DecodeError, match="truncated or damaged"):
+        decode(broken)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -196,9 +211,9 @@ def test_a_hundred_megapixels():
     assert image[0, -1, -1] == 77
 
 
-def claim(width: int, height: int) -> bytes:
-    content = bytearray(encoded(picture()))
-    place = content.index(b"\xff\xc0") + 5
+def claim(width: int, height: int, jpeg: bytes | None = None) -> bytes:
+    content = bytearray(jpeg or encoded(picture()))
+    place = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2")) + 5
     content[place : place + 4] = struct.pack(">HH", height, width)
     return bytes(content)
 

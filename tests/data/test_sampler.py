@@ -137,7 +137,11 @@ def test_the_fingerprint_changes_with_what_is_chosen():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("repeats", 0), ("repeats", 1.5), ("samples_per_epoch", 0), ("samples_per_epoch", True)]
+    ("name", "value"),
+    [
+        *[("repeats", 0), ("repeats", 1.5), ("repeats", 10**12)],
+        *[("samples_per_epoch", 0), ("samples_per_epoch", True), ("samples_per_epoch", 10**14)],
+    ],
 )
 def test_wrong_numbers_are_told(name, value):
     with pytest.raises(ParameterError, match=f"^{name}="):

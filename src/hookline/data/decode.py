@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 
 import numpy as np
@@ -17,6 +18,10 @@ MAX_PIXELS = 2**28
 ORIENTATION = 0x0112
 # Markers of segments of a JPEG.
 APP1, START_OF_SCAN = 0xE1, 0xDA
+# What libjpeg warns of where pixels are lost. Bytes before any other marker, such as the end's, leave them whole.
+LOST = re.compile(
+    "premature end|bad Huffman code|arithmetic code|instead of RST|before marker 0x(c4|da|d[0-7])", re.IGNORECASE
+)
 # What Pillow does before it decodes: it warns at its limit and refuses at twice as many pixels.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
@@ -60,13 +65,16 @@ def _decode_jpeg(content: bytes, channels: int) -> Tensor | None:
     """Return a JPEG's pixels, or None for one that Pillow has to judge: an unusual one, or one with an error in it."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(content)
-        if colorspace in ("CMYK", "YCCK"):
-            return None
         _check_size(width, height)
-        pixels = simplejpeg.decode_jpeg(content, "GRAY" if channels == 1 else "RGB", strict=True)
+        printed = colorspace in ("CMYK", "YCCK")
+        pixels = simplejpeg.decode_jpeg(content, "CMYK" if printed else "GRAY" if channels == 1 else "RGB", strict=True)
+        if printed:
+            return None
     except DecodeError:
         raise
-    except ValueError:  # strict takes errors that do no harm for those that do
+    except ValueError as error:  # strict takes errors that do no harm for those that do
+        if LOST.search(str(error)):
+            raise DecodeError(f"it is truncated or damaged: {error}") from error
         return None
     return _oriented(torch.from_numpy(pixels).permute(2, 0, 1), _orientation_of(content))
 

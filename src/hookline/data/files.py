@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
 from hookline.config.errors import ConfigError, reason_of
+from hookline.data.decode import DecodeError
+from hookline.data.labels import some
 from hookline.data.listed import ListedSource
 
-# Formats that Pillow knows by their beginning and cannot decode.
-NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
+# Formats that Pillow knows by their beginning and cannot decode, EPS not without Ghostscript.
+NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
 
 class FileSource(ListedSource):
@@ -31,7 +34,10 @@ class FileSource(ListedSource):
 
     def read_bytes(self, index: int) -> bytes:
         """Return the content of the sample's file."""
-        with open(self.name_of(index), "rb") as file:
+        path = self.name_of(index)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for, a device read without an end
+            raise DecodeError("it is not a regular file")
+        with open(path, "rb") as file:
             return file.read()
 
 
@@ -63,32 +69,51 @@ def folders_in(folder: Path, key: str = "data.root") -> list[str]:
     """Return the names of the folders in a folder, sorted; hidden ones are left out."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if _is_seen(entry.name) and entry.is_dir())
+            return sorted(entry.name for entry in entries if _is_seen(entry.name) and _holds(entry.is_dir))
     except OSError as error:
         raise ConfigError(f"{key}: the folder {folder} cannot be read: {reason_of(error)}") from error
 
 
 def images_below(folder: Path, key: str = "data.root") -> list[str]:
-    """Return the paths of all images below a folder, relative to it and sorted; hidden files are left out."""
+    """Return the paths of all images below a folder, relative to it and sorted; hidden files are left out.
+
+    Raises:
+        ConfigError: a folder cannot be read, or something that is called like an image is no file.
+    """
     suffixes = image_suffixes()
-    return sorted(path for path in _files_below(folder, key) if os.path.splitext(path)[1].lower() in suffixes)
+    found = sorted(pair for pair in _entries_below(folder, key) if os.path.splitext(pair[0])[1].lower() in suffixes)
+    strange = [path for path, is_file in found if not is_file]
+    if strange:
+        what = "links that lead to no file, pipes or devices"
+        raise ConfigError(f"{key}: {len(strange)} of the images in {folder} are {what}: {some(strange, 3)}")
+    return [path for path, _ in found]
 
 
-def _files_below(folder: Path, key: str) -> Iterator[str]:
-    seen = set()
-
-    def refuse(error: OSError) -> None:
-        raise ConfigError(f"{key}: the folder {error.filename} cannot be read: {error.strerror}") from error
-
-    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = filter(_is_seen, folders)
+def _entries_below(folder: Path, key: str) -> Iterator[tuple[str, bool]]:
+    """Yield the path of everything below a folder that is no folder, and whether it is a file."""
+    seen, places = set(), [""]
+    while places:
+        inside = places.pop()
+        place = os.path.normpath(os.path.join(folder, inside))
         if (real := os.path.realpath(place)) in seen:  # a link that leads upwards
-            folders.clear()
             continue
         seen.add(real)
-        inside = os.path.relpath(place, folder)
-        prefix = "" if inside == os.curdir else inside + os.sep  # once a folder: for each file it would take long
-        yield from (prefix + name for name in files if _is_seen(name))
+        try:
+            with os.scandir(place) as entries:
+                for entry in filter(lambda entry: _is_seen(entry.name), entries):
+                    if _holds(entry.is_dir):
+                        places.append(inside + entry.name + os.sep)
+                    else:
+                        yield inside + entry.name, _holds(entry.is_file)
+        except OSError as error:
+            raise ConfigError(f"{key}: the folder {place} cannot be read: {error.strerror}") from error
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _is_seen(name: str) -> bool:

@@ -12,6 +12,9 @@ from torch import Tensor
 from hookline.config.errors import ConfigError, reason_of
 
 NUMBER = re.compile(r"[+-]?\d+")
+# Digits that a number of a class may have, and how many numbers below the largest label may be no label: a list of all
+# of them is made.
+DIGITS, MOST_UNUSED = 18, 100_000
 
 
 def number_labels(
@@ -32,8 +35,16 @@ def number_labels(
     """
     known = set(training)
     numbers = all(NUMBER.fullmatch(label) for label in known | set(labels))
+    if numbers and (long := [label for label in known | set(labels) if len(label) > DIGITS]):
+        raise ConfigError(f"data: the label {long[0][:DIGITS]}... is out of range: it has {len(long[0])} digits")
     if names is None and numbers:
-        names = [str(number) for number in range(max((int(label) for label in known), default=-1) + 1)]
+        count = max((int(label) for label in known), default=-1) + 1
+        if count > len(known) + MOST_UNUSED:
+            raise ConfigError(
+                f"data: the label {count - 1} is out of range: it gives {count:,} classes, of which"
+                f" {count - len(known):,} have no image; labels that are numbers must count the classes from 0 on"
+            )
+        names = [str(number) for number in range(count)]
     elif names is None:
         names = sorted(known)
     if not numbers:
@@ -73,7 +84,7 @@ def read_class_names(path: Path, key: str) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{key}={path}: cannot be read: {reason_of(error)}") from error
     parts = [line.rsplit(maxsplit=1) for line in lines]
-    numbers = [part[1] for part in parts if len(part) == 2 and part[1].isdecimal()]
+    numbers = [part[1] for part in parts if len(part) == 2 and part[1].isdecimal() and len(part[1]) < DIGITS]
     if sorted(map(int, numbers)) == list(range(len(lines))):  # the numbers of all classes, each once
         lines = [name for name, _ in sorted(parts, key=lambda part: int(part[1]))]
     if not lines:

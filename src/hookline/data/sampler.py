@@ -12,6 +12,9 @@ from hookline.config.checks import check_number
 from hookline.config.errors import ParameterError
 from hookline.data.randomness import seed_of
 
+# An epoch's order is made as a whole: more samples than these, or as many in a row, would take minutes and gigabytes.
+MOST_SAMPLES, MOST_REPEATS = 10**8, 1000
+
 
 @dataclass(frozen=True)
 class Order:
@@ -53,9 +56,9 @@ class Sampler:
         repeats: int = 1,
         samples_per_epoch: int | None = None,
     ) -> None:
-        check_number("repeats", repeats, gt=0, integer=True)
+        check_number("repeats", repeats, gt=0, le=MOST_REPEATS, integer=True)
         if samples_per_epoch is not None:
-            check_number("samples_per_epoch", samples_per_epoch, gt=0, integer=True)
+            check_number("samples_per_epoch", samples_per_epoch, gt=0, le=MOST_SAMPLES, integer=True)
         self.targets = targets
         self.shuffle = shuffle
         self.weights = weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -161,6 +162,28 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)  # the superuser may read every folder
     assert f"the folder {tmp_path}/train/dog cannot be read: Permission denied" in refused(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "nowhere", "itself"])
+def test_what_is_called_like_an_image_and_is_no_file_is_told(tmp_path, kind):
+    write_folder(tmp_path / "train")
+    place = tmp_path / "train" / "cat" / "z.jpg"
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to({"device": "/dev/zero", "nowhere": "x.jpg", "itself": "z.jpg"}[kind])
+    assert f"data.root: 1 of the images in {place.parent} are links that lead" in refused(str(tmp_path))
+    assert refused(str(tmp_path)).endswith(": 'z.jpg'")
+
+
+def test_a_file_that_became_a_pipe_is_not_waited_for(tmp_path):
+    write_folder(tmp_path / "train")
+    train, _ = both(tmp_path)
+    place = Path(train.name_of(0))
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(DecodeError, match="not a regular file"):
+        train.read(0)
 
 
 def test_a_broken_image_is_told_when_it_is_read(tmp_path):

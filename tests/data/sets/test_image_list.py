@@ -165,6 +165,8 @@ WRONG = {
         "the label 2 is out of range; with 2 classes",
     ),
     "negative": (lines(0, 5, labels=("0", "-1")), lines(1, labels=("0", "0")), "the label -1 is out of range"),
+    "huge": (lines(0, 5, labels=("0", "999999999999")), lines(1), "the label 999999999999 is out of range: it gives"),
+    "digits": (lines(0, 5, labels=("0", "9" * 5000)), lines(1), r"the label 9{18}\.\.\. is out of range"),
     "gap": (lines(0, 5, labels=("0", "2")), lines(1, labels=("0", "0")), "1 of 3 classes have no training image: '1'"),
 }
 
