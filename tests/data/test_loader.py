@@ -11,6 +11,7 @@ from torch import Tensor
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize, RandomCrop, RandomHorizontalFlip, Source
 from hookline.data.mix import Mix
+from hookline.data.transforms import Transform
 
 IMAGES = torch.randint(0, 256, (50, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 AUGMENT = {"crop": RandomCrop(2), "flip": RandomHorizontalFlip()}
@@ -21,10 +22,13 @@ class Images(InMemorySource):
 
     image_size = (9, 7)
 
-    def __init__(self, images: Tensor = IMAGES, targets: Tensor | None = None, classes: int | None = None) -> None:
+    def __init__(
+        self, images: Tensor | None = IMAGES, targets: Tensor | None = None, classes: int | None = None
+    ) -> None:
         super().__init__(split="train")
-        self.given = images, torch.arange(len(images)) if targets is None else targets
-        self.classes = tuple(map(str, range(len(images) if classes is None else classes)))
+        count = 0 if images is None else len(images)
+        self.given = images, torch.arange(count) if targets is None else targets
+        self.classes = tuple(map(str, range(count if classes is None else classes)))
 
     def load(self):
         return self.given
@@ -250,12 +254,35 @@ def test_any_source_can_be_held_in_memory():
         (Images(IMAGES[:0], classes=2), "data: Images has no training images"),
         (Images(targets=torch.arange(49)), "data: Images has 50 training images but 49 labels"),
         (Images(classes=20), "data: Images has the training label 49; with 20 classes it must be 0 to 19"),
+        (Images(targets=torch.zeros(50, dtype=torch.int64), classes=1), "data: Images has the class '0' only"),
+        (Images(targets=[0] * 50), r"data: Images\.targets must be an int64 tensor \[N\], not list"),
+        (Images(targets=torch.zeros(50)), r"data: Images\.targets must be an int64 tensor \[N\], not float32 \[50\]"),
+        (Images(IMAGES / 255), r"data: Images must have uint8 images .*, not float32 \[50"),
+        (Images(IMAGES[:, :, :0]), r"data: Images must have uint8 images .* with pixels"),
+        (Images(None, classes=2), "data: Images cannot say what it has: TypeError"),
         (Images(targets=torch.arange(50) - 1), "data: Images has the training label -1; with 50 classes"),
     ],
 )
 def test_labels_that_do_not_fit_are_told(source, message):
     with pytest.raises(ConfigError, match=message):
         loader(source)
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (lambda images: None, r"TypeError: it must return 8 images \[B, C, H, W\], not NoneType"),
+        (lambda images: images[:4], r"it must return 8 images \[B, C, H, W\], not uint8 \[4, 3, 9, 7\]"),
+        (lambda images: images.nope, "AttributeError: .*nope"),
+    ],
+)
+def test_a_batched_transform_that_fails_names_itself(result, told):
+    class Odd(Transform):
+        def __call__(self, images, uniform):
+            return result(images)
+
+    with pytest.raises(ConfigError, match=rf"data: the transform odd \(Odd\) cannot take .*3x9x7 images: {told}"):
+        list(loader(transforms={"odd": Odd()}).batches(0))
 
 
 def test_validation_takes_no_random_transform_and_has_none(runner):

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.data import Normalize, RandomCrop, RandomHorizontalFlip, SampleLoader, Source
+from hookline.data import InMemoryLoader, Normalize, RandomCrop, RandomHorizontalFlip, SampleLoader, Source
+from hookline.data.cache import CachedSource
+from hookline.data.held import HeldSource
 from hookline.data.mix import Mix
 from hookline.data.sampler import Sampler, stratified
 from hookline.data.transforms.sample import SampleTransform
@@ -233,8 +236,35 @@ def test_a_broken_file_is_named(folder, workers, kind):
 @pytest.mark.parametrize(("workers", "kind"), [(2, "thread"), (2, "process")])
 def test_a_failing_transform_names_itself_and_the_file(folder, workers, kind):
     found = loader(folder, workers=workers, worker_type=kind, sample_transforms={"cut": Cut(), "paint": Failing()})
-    with pytest.raises(ConfigError, match=r"paint \(Failing\) cannot transform .*\.png .*3x6x6: KeyError.*colour"):
+    with pytest.raises(
+        ConfigError, match=r"^augment\.train\.paint \(Failing\) cannot transform .*\.png .*3x6x6: KeyError.*colour"
+    ):
         content(found)
+
+
+class Returning(SampleTransform):
+    """Returns what it is made with, or what that gives for the image; None ends the process, or tries to."""
+
+    def __init__(self, result):
+        self.result = result
+
+    def __call__(self, image, random):
+        return self.result(image) if callable(self.result) else self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (lambda image: image / 255, "TypeError: it must return a uint8 tensor .*, not float32"),
+        (lambda image: image[:, :0], r"not uint8 \[3, 0, 8\]"),
+        (lambda image: image.numpy(), "not ndarray"),
+        (None, "not NoneType"),
+        (lambda image: sys.exit(3), "SystemExit: 3"),
+    ],
+)
+def test_a_transform_that_returns_no_image_is_told(folder, result, told):
+    with pytest.raises(ConfigError, match=rf"^augment\.train\.odd \(Returning\) cannot .*\.png.*: {told}"):
+        content(loader(folder, sample_transforms={"odd": Returning(result)}, workers=2))
 
 
 def test_images_of_different_sizes_are_told(folder):
@@ -248,7 +278,7 @@ def test_an_image_with_another_number_of_channels_is_not_spread(folder):
             image = super().read(index)
             return image[:1] if index == 20 else image
 
-    with pytest.raises(ConfigError, match=r"020\.png.*1x6x6, and others of its epoch 3x6x6"):
+    with pytest.raises(ConfigError, match=r"020\.png.*Grey\.read must return 3 channels, not uint8 \[1, 9, 8\]"):
         content(SampleLoader(Grey(folder), batch_size=10, sample_transforms=TRANSFORMS))
 
 
@@ -257,8 +287,22 @@ def test_a_source_that_returns_something_else_is_told(folder):
         def read(self, index):
             return super().read(index) / 255
 
-    with pytest.raises(ConfigError, match="must return a uint8 tensor"):
-        content(SampleLoader(Floats(folder), batch_size=10))
+    for source in (Floats(folder), HeldSource(Floats(folder))):
+        with pytest.raises(ConfigError, match=r"000\.png .*Floats\.read must return a uint8 tensor"):
+            content(SampleLoader(source, batch_size=10))
+    with pytest.raises(ConfigError, match=r"000\.png.*Floats\.read must return a uint8 tensor"):
+        InMemoryLoader(Floats(folder), batch_size=10)
+    with pytest.raises(ConfigError, match=r"000\.png.*Floats\.read must return a uint8 tensor"):
+        CachedSource(Floats(folder), cache_dir=folder / "caches").check()
+
+
+def test_a_source_that_exits_is_told_with_the_file(folder):
+    class Exiting(Pictures):
+        def read(self, index):
+            sys.exit("no\nmore")
+
+    with pytest.raises(ConfigError, match=r"^data: .*\d\.png .* cannot be read: SystemExit: no \(data.on_error"):
+        content(SampleLoader(Exiting(folder), batch_size=10, workers=2))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from hookline.config.errors import reason_of
 from hookline.data import Source
 from hookline.data.parallel import in_order
-from hookline.data.source import WORDS
+from hookline.data.source import WORDS, read_image
 
 # So many names stand in a line on the screen; the files have all.
 SHOWN = 3
@@ -53,11 +52,8 @@ def read_all(source: Source, threads: int | None = None) -> list[Sample]:
     def look(index: int) -> Sample:
         about = (source.split, index, source.name_of(index), source.classes[labels[index]])
         try:
-            image = source.read(index)
-            if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != source.channels:
-                found = f"{image.dtype} {list(image.shape)}".removeprefix("torch.")
-                raise ValueError(f"the image is {found}, and should be uint8 [{source.channels}, H, W]")
-        except Exception as error:  # whatever a source raises of a file that it cannot read
+            image = read_image(source, index)
+        except (Exception, SystemExit) as error:  # whatever a source raises of a file that it cannot read
             return Sample(*about, problem=reason_of(error))
         content = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
         content.update(image.contiguous().numpy().data)

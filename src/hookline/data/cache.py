@@ -34,7 +34,7 @@ from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError, reason_of
 from hookline.data.decode import decode
 from hookline.data.parallel import in_order
-from hookline.data.source import Source
+from hookline.data.source import Source, read_image
 
 KINDS = ("raw", "jpeg")
 QUALITY = 90
@@ -44,8 +44,6 @@ FORMAT = 1
 IMAGES, INDEX = "images.bin", "index.npz"
 # How many images tell the size of the whole before it is made.
 PROBES = 64
-# What a library raises about one image that cannot be read.
-UNREADABLE = (OSError, ValueError, RuntimeError)
 
 # A private mapping counts as memory that may be needed, which a large file would be refused for, unless this is set.
 # Python 3.11 does not know it by name; the number is Linux's.
@@ -134,7 +132,7 @@ class CachedSource(Source):
         store = self._store or self.store()
         start, stop = int(store.offsets[index]), int(store.offsets[index + 1])
         if start == stop:
-            return self.source.read(index)
+            return read_image(self.source, index)
         if self.cache == "jpeg":
             return decode(store.mapped[start:stop], self.channels)
         height, width = map(int, store.sizes[index])
@@ -242,8 +240,8 @@ class CachedSource(Source):
     def _encoded(self, index: int) -> tuple[bytes, Sequence[int], str]:
         """Return a sample's bytes, height and width, and what is wrong with it."""
         try:
-            image = self.source.read(index)
-        except UNREADABLE as error:
+            image = read_image(self.source, index)
+        except (Exception, SystemExit) as error:  # whatever a source raises about a file
             reason, name = reason_of(error), self.name_of(index)
             return b"", (0, 0), reason if name in reason else f"{name}: {reason}"
         image = shrunk(image, self.cache_size)

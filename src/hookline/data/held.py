@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hookline.data.parallel import in_order
-from hookline.data.source import Source
+from hookline.data.source import Source, read_image
 
 
 class HeldSource(Source):
@@ -41,7 +41,7 @@ class HeldSource(Source):
     def read(self, index: int) -> Tensor:
         """Return the image of a sample: uint8 `[C, H, W]`."""
         image = self._images[index]
-        return self.source.read(index) if image is None else image
+        return read_image(self.source, index) if image is None else image
 
     def name_of(self, index: int) -> str:
         """Return what a message calls a sample."""
@@ -52,6 +52,6 @@ class HeldSource(Source):
         return self.source.fingerprint()
 
     def _try(self, index: int) -> Tensor | None:
-        with suppress(Exception):  # whatever a source raises about a file
-            return self.source.read(index)
+        with suppress(Exception, SystemExit):  # whatever a source raises about a file
+            return read_image(self.source, index)
         return None

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, first_line, told_of
 from hookline.data.batch import Batch
 from hookline.data.loader import SourceLoader
 from hookline.data.sampler import Order
-from hookline.data.source import InMemorySource, Source
+from hookline.data.source import InMemorySource, Source, read_image
 
 
 class InMemoryLoader(SourceLoader):
@@ -39,12 +39,18 @@ def tensors_of(source: Source) -> tuple[Tensor, Tensor]:
     """Return a checked source's images, uint8 `[N, C, H, W]`, and labels, int64 `[N]`.
 
     Raises:
-        ConfigError: labels and images do not fit, or the images differ in size.
+        ConfigError: labels and images do not fit, an image cannot be read, or they differ in size.
     """
     source.check()
     if isinstance(source, InMemorySource):
         return source.images, source.targets
-    images = [source.read(index) for index in range(len(source))]
+    images = []
+    for index in range(len(source)):
+        try:
+            images.append(read_image(source, index))
+        except (Exception, SystemExit) as error:  # whatever a source raises about a file
+            told = f"{source.name_of(index)} cannot be read: {first_line(told_of(error))}"
+            raise ConfigError(f"data: {told}") from error
     sizes = {tuple(image.shape) for image in images}
     if len(sizes) > 1:
         shown = ", ".join("x".join(map(str, size)) for size in sorted(sizes)[:3])

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from hookline.config.checks import check_bool, check_number
-from hookline.config.errors import ParameterError
-from hookline.data.batch import Batch
+from hookline.config.errors import ConfigError, ParameterError, first_line, told_of
+from hookline.data.batch import Batch, shape_of
 from hookline.data.mix import Mix
 from hookline.data.randomness import seed_of
 from hookline.data.sampler import Order, Sampler
-from hookline.data.source import Source
+from hookline.data.source import Source, described
 from hookline.data.transforms import Transform
 
 
@@ -116,7 +116,7 @@ class SourceLoader(ABC):
             for number, batch in enumerate(read, start):
                 for name, transform in self.transforms.items():
                     uniform = self._part(draws[name], number) if transform.draws else nothing
-                    batch.images = transform(batch.images, uniform)
+                    batch.images = transformed(name, transform, batch.images, uniform)
                 yield batch if self.mix is None else self.mix(batch, seed=self.seed, epoch=epoch, number=number)
 
     @abstractmethod
@@ -143,6 +143,24 @@ class SourceLoader(ABC):
         for name, value in own.items():
             if state.get(name) != value:
                 raise ValueError(f"{name} was {state.get(name)} and is {value} here")
+
+
+def transformed(name: str, transform: Transform, images: Tensor, uniform: Tensor) -> Tensor:
+    """Return the images of a batch after a batched transform.
+
+    Raises:
+        ConfigError: it fails, or returns something else than as many images.
+    """
+    try:
+        found = transform(images, uniform)
+        if not isinstance(found, Tensor) or found.ndim != 4 or len(found) != len(images) or not found.numel():
+            raise TypeError(f"it must return {len(images)} images [B, C, H, W], not {described(found)}")
+    except torch.OutOfMemoryError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a transform does with images that it is not made for
+        told = f"{name} ({type(transform).__name__}) cannot take the data's {shape_of(images.shape[1:])} images"
+        raise ConfigError(f"data: the transform {told}: {first_line(told_of(error))}") from error
+    return found
 
 
 def epoch_draws(order: Order, count: int, draws: int, seed: int, epoch: int, name: str) -> Tensor:

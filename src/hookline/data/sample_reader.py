@@ -6,15 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy
-import torch
 from torch import Tensor
 
 from hookline.config.checks import check_choice
-from hookline.config.errors import ConfigError, told_of
+from hookline.config.errors import ConfigError, first_line, told_of
 from hookline.data.batch import shape_of
 from hookline.data.randomness import sample_generator
 from hookline.data.sampler import Sampler
-from hookline.data.source import Source
+from hookline.data.source import Source, check_image, read_image
 from hookline.data.transforms.sample import SampleTransform
 
 ON_ERROR = ("raise", "skip")
@@ -46,6 +45,7 @@ class SampleReader:
         sampler: which samples there are to be put in the place of a broken one.
         seed: of what transforms draw.
         on_error: what to do about a sample that cannot be read: `raise`, or `skip` it and take another one.
+        split: whose transforms these are; None: the source's.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class SampleReader:
         sampler: Sampler,
         seed: int = 0,
         on_error: str = "raise",
+        split: str | None = None,
     ) -> None:
         check_choice("on_error", on_error, ON_ERROR)
         self.source = source
@@ -63,6 +64,7 @@ class SampleReader:
         self.sampler = sampler
         self.seed = seed
         self.on_error = on_error
+        self.split = split or source.split
 
     def fill(
         self,
@@ -108,9 +110,9 @@ class SampleReader:
         used = sample
         for attempt in range(ATTEMPTS):
             try:
-                image = self._read(used)
-            except Exception as error:  # whatever a source raises about a file
-                broken[used] = f"{self.told(used)} cannot be read: {told_of(error)}"
+                image = read_image(self.source, used)
+            except (Exception, SystemExit) as error:  # whatever a source raises about a file
+                broken[used] = f"{self.told(used)} cannot be read: {first_line(told_of(error))}"
                 if self.on_error == "raise":
                     advice = "data.on_error=skip goes on without such files"
                     raise ConfigError(f"data: {broken[used]} ({advice})") from error
@@ -124,22 +126,17 @@ class SampleReader:
         name, number = self.source.name_of(sample), f"sample {sample}"
         return name if name == number else f"{name} ({number} of the {self.source.split} split)"
 
-    def _read(self, sample: int) -> Tensor:
-        image = self.source.read(sample)
-        if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3:
-            kind = f"{image.dtype} of {image.ndim} dimensions" if isinstance(image, Tensor) else type(image).__name__
-            raise TypeError(f"{type(self.source).__name__}.read must return a uint8 tensor [C, H, W], not {kind}")
-        return image
-
     def _transform(self, image: Tensor, used: int, sample: int, repeat: int, epoch: int) -> Tensor:
         for name, transform in self.transforms.items():
             random = sample_generator(self.seed, epoch, name, sample, repeat) if transform.draws else NO_DRAWS
+            kind, size = type(transform).__name__, shape_of(image.shape)
             try:
-                image = transform(image, random)
-            except Exception as error:  # whatever a transform does with an image that it is not made for
-                size = shape_of(image.shape)
-                told = f"{name} ({type(transform).__name__}) cannot transform {self.told(used)}, {size}"
-                raise ConfigError(f"augment: {told}: {told_of(error)}") from error
+                result = transform(image, random)
+                check_image(result, "it")
+            except (Exception, SystemExit) as error:  # whatever a transform does with an image
+                told = f"augment.{self.split}.{name} ({kind}) cannot transform {self.told(used)}, {size}"
+                raise ConfigError(f"{told}: {first_line(told_of(error))}") from error
+            image = result
         return image
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hookline.config.checks import check_choice
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, first_line, told_of
 
 SPLITS = ("train", "val")
 # What messages and charts call them.
@@ -87,17 +87,27 @@ class Source(ABC):
     def check(self) -> None:
         """Raise `ConfigError` where labels and images do not fit each other or the classes."""
         name, part = type(self).__name__, WORDS[self.split]
-        targets = self.targets
-        if len(self) == 0:
+        try:
+            count, classes, targets = len(self), self.classes, self.targets
+        except ConfigError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a source of somebody's raises
+            raise ConfigError(f"data: {name} cannot say what it has: {first_line(told_of(error))}") from error
+        if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.ndim != 1:
+            raise ConfigError(f"data: {name}.targets must be an int64 tensor [N], not {described(targets)}")
+        if count == 0:
             raise ConfigError(f"data: {name} has no {part} images")
-        if len(self) != len(targets):
-            raise ConfigError(f"data: {name} has {len(self)} {part} images but {len(targets)} labels")
+        if self.split == "train" and len(classes) < 2:
+            found = f"the class {classes[0]!r} only" if len(classes) else "no class"
+            raise ConfigError(f"data: {name} has {found}; there must be two or more")
+        if count != len(targets):
+            raise ConfigError(f"data: {name} has {count} {part} images but {len(targets)} labels")
         low, high = int(targets.min()), int(targets.max())
-        if low < 0 or high >= len(self.classes):
+        if low < 0 or high >= len(classes):
             wrong = low if low < 0 else high
             raise ConfigError(
-                f"data: {name} has the {part} label {wrong}; with {len(self.classes)} classes it must be 0 to"
-                f" {len(self.classes) - 1}"
+                f"data: {name} has the {part} label {wrong}; with {len(classes)} classes it must be 0 to"
+                f" {len(classes) - 1}"
             )
 
 
@@ -134,3 +144,37 @@ class InMemorySource(Source):
     def read(self, index: int) -> Tensor:
         """Return the image of a sample: uint8 `[C, H, W]`."""
         return self.images[index]
+
+    def check(self) -> None:
+        """Raise `ConfigError` where labels and images do not fit each other or the classes, or are of another form."""
+        super().check()
+        images = self.images
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4 or not images.numel():
+            name = type(self).__name__
+            raise ConfigError(f"data: {name} must have uint8 images [N, C, H, W] with pixels, not {described(images)}")
+
+
+def read_image(source: Source, index: int) -> Tensor:
+    """Return the image of a sample as the source reads it: uint8 `[C, H, W]`.
+
+    Raises:
+        TypeError: what it reads is something else, or has another number of channels; and whatever the source raises.
+    """
+    image = source.read(index)
+    check_image(image, f"{type(source).__name__}.read")
+    if len(image) != source.channels:
+        raise TypeError(f"{type(source).__name__}.read must return {source.channels} channels, not {described(image)}")
+    return image
+
+
+def check_image(image: object, who: str) -> None:
+    """Raise `TypeError` unless `who` has returned an image, uint8 `[C, H, W]`, with at least a pixel."""
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or image.ndim != 3 or not image.numel():
+        raise TypeError(f"{who} must return a uint8 tensor [C, H, W], not {described(image)}")
+
+
+def described(value: object) -> str:
+    """Return what kind of thing a value is, a tensor's type and shape."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} {list(value.shape)}".removeprefix("torch.")
+    return type(value).__name__

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hookline.config.errors import ConfigError
-from hookline.data.source import InMemorySource, Source
+from hookline.data.source import InMemorySource, Source, read_image
 
 # Images that are read of a source on disk: their mean is known to about a hundredth of a standard deviation.
 ENOUGH = 1000
@@ -21,15 +21,15 @@ def mean_and_std_of(source: Source, most: int = ENOUGH) -> tuple[list[float], li
         source: the training images.
         most: how many are read of a source that is not in memory; they lie at equal distances.
     """
+    source.check()
     if isinstance(source, InMemorySource):
         return moments_of(counts_of(source.images.transpose(0, 1)))
-    source.check()
     count = min(most, len(source))
     counts = []
     for number in range(count):
         # Whether a broken file ends the run is for the loader to say.
-        with suppress(Exception):
-            counts.append(counts_of(source.read(number * len(source) // count)))
+        with suppress(Exception, SystemExit):
+            counts.append(counts_of(read_image(source, number * len(source) // count)))
     if not counts:
         raise ConfigError(f"data: none of {count} images can be read, {source.name_of(0)} among them")
     return moments_of(torch.stack(counts).sum(dim=0))

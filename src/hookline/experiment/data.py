@@ -59,6 +59,9 @@ def build_source(cfg: DictConfig, split: str, *, tell: bool = True) -> Source:
     with told_at("data"):
         check_choice("cache", cfg.data.get("cache") or "none", ("none", *KINDS))
     source: Source = build(node, "data", kind=Source, wanted="a subclass of hookline.data.Source", split=split)
+    if not hasattr(source, "split"):
+        target = f"data._target_={node['_target_']}"
+        raise ConfigError(f"{target}: its __init__ must call super().__init__(split=split)")
     if split == "train":
         resolve_augment(cfg, source, tell=tell)
     return source
@@ -205,7 +208,7 @@ def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
     """Return channels, height and width of the images that the model sees; no image is read if the source knows."""
     import torch
 
-    from hookline.data.batch import shape_of
+    from hookline.data.loader import transformed
     from hookline.data.sample_reader import SampleReader
     from hookline.data.sampler import Sampler
     from hookline.experiment.augment import build_augment
@@ -215,15 +218,14 @@ def input_shape(cfg: DictConfig, source: Source) -> tuple[int, int, int]:
         images = torch.zeros(1, source.channels, *size, dtype=torch.uint8)
     else:
         on_error = cfg.data.get("on_error", "raise")
-        reader = SampleReader(source, sample_transforms, sampler=Sampler(source.targets), on_error=on_error)
+        source.check()
+        sampler = Sampler(source.targets)
+        with told_at("data"):
+            reader = SampleReader(source, sample_transforms, sampler=sampler, on_error=on_error, split="val")
         images = reader.read(0, 0, 0, {})[0].unsqueeze(0)
     _, common = build_transforms(cfg)
     for name, transform in common.items():
-        try:
-            images = transform(images, torch.empty(1, 0))
-        except Exception as error:  # whatever a transform does with images that it is not made for
-            shown = shape_of(images.shape[1:])
-            raise ConfigError(f"data.transforms.{name}: cannot take the data's {shown} images: {error}") from error
+        images = transformed(name, transform, images, torch.empty(1, 0))
     channels, height, width = images.shape[1:]
     return channels, height, width
 

@@ -63,6 +63,7 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     evaluation = cfg.get("evaluation") or {}
     workflow, validated = build_workflow(cfg), validates(cfg)
     training = build_source(cfg, "train")
+    training.check()
     model = build_model(cfg, training).to(device)
     cfg.runner.threads = choose_threads(cfg, model, training)
     torch.set_num_threads(cfg.runner.threads)
