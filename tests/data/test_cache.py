@@ -234,6 +234,14 @@ def test_an_image_changed_in_place_does_not_reach_the_file(photos, cached):
     assert torch.equal(cached(photos).read(0), before)
 
 
+@pytest.mark.parametrize("result", [torch.zeros(3, 8, 8), None, torch.zeros(8, 8, 3, dtype=torch.uint8)])
+def test_what_is_no_image_is_not_cached(photos, cached, monkeypatch, result):
+    monkeypatch.setattr(photos, "read", lambda index: result)
+    told = r"none of the images can be read; of the first: .*000\.jpg: Photos\.read must return"
+    with pytest.raises(ConfigError, match=told):
+        cached(photos).check()
+
+
 def test_a_broken_image_says_why_at_each_read_and_the_others_are_cached(photos, cached, caplog):
     photos.paths[3].write_bytes(b"no image")
     source = cached(photos)

@@ -272,7 +272,7 @@ def test_labels_that_do_not_fit_are_told(source, message):
     ("result", "told"),
     [
         (lambda images: None, r"TypeError: it must return 8 images \[B, C, H, W\], not NoneType"),
-        (lambda images: images[:4], r"it must return 8 images \[B, C, H, W\], not uint8 \[4, 3, 9, 7\]"),
+        (lambda images: images[:4], r"TypeError: it must return 8 images \[B, C, H, W\], not uint8 \[4, 3, 9, 7\]"),
         (lambda images: images.nope, "AttributeError: .*nope"),
     ],
 )

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.data import InMemoryLoader, Normalize, RandomCrop, RandomHorizontalFlip, SampleLoader, Source
-from hookline.data.cache import CachedSource
 from hookline.data.held import HeldSource
 from hookline.data.mix import Mix
 from hookline.data.sampler import Sampler, stratified
@@ -263,7 +262,7 @@ class Returning(SampleTransform):
     ],
 )
 def test_a_transform_that_returns_no_image_is_told(folder, result, told):
-    with pytest.raises(ConfigError, match=rf"^augment\.train\.odd \(Returning\) cannot .*\.png.*: {told}"):
+    with pytest.raises(ConfigError, match=rf"^augment\.train\.odd \(Returning\) cannot .*\.png.*: .*{told}"):
         content(loader(folder, sample_transforms={"odd": Returning(result)}, workers=2))
 
 
@@ -292,8 +291,6 @@ def test_a_source_that_returns_something_else_is_told(folder):
             content(SampleLoader(source, batch_size=10))
     with pytest.raises(ConfigError, match=r"000\.png.*Floats\.read must return a uint8 tensor"):
         InMemoryLoader(Floats(folder), batch_size=10)
-    with pytest.raises(ConfigError, match=r"000\.png.*Floats\.read must return a uint8 tensor"):
-        CachedSource(Floats(folder), cache_dir=folder / "caches").check()
 
 
 def test_a_source_that_exits_is_told_with_the_file(folder):
