@@ -183,7 +183,7 @@ def test_a_failure_on_the_way_leaves_nothing(photos, cached, tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ConfigError, match=r"^data\.cache_dir=.* cannot be written: No space left"):
         cached(photos).check()
     assert whole_ones(tmp_path) == []
 

@@ -137,8 +137,8 @@ def told(summary: Mapping[str, Any], near_empty: int) -> list[str]:
     for split, part in summary["splits"].items():
         counts, few = part["classes"], part["near_empty"]
         broken = [f"{each['name']}: {each['reason']}" for each in part["broken"]]
-        alike = [" = ".join(group) for group in part["duplicates"]]
-        crossing = [" = ".join(group) for group in part["duplicates_of_another_class"]]
+        alike = [_alike(group) for group in part["duplicates"]]
+        crossing = [_alike(group) for group in part["duplicates_of_another_class"]]
         lines += [
             f"{WORDS[split]}: {part['images']:,} images of {len(counts):,} classes",
             *_listed("images that cannot be read", broken),
@@ -149,7 +149,7 @@ def told(summary: Mapping[str, Any], near_empty: int) -> list[str]:
             *(_listed("of these groups with several classes", crossing) if alike else []),
         ]
     if len(summary["splits"]) > 1:
-        both = [" = ".join([*pair["val"], *pair["train"]]) for pair in summary["in_both"]]
+        both = [_alike([*pair["val"], *pair["train"]]) for pair in summary["in_both"]]
         lines += ["both:", *_listed("images of validation with the same pixels as one of training", both)]
     return lines
 
@@ -158,6 +158,12 @@ def _listed(what: str, entries: Sequence[str]) -> list[str]:
     """Return how many there are, and the first of them."""
     more = [f"    and {len(entries) - SHOWN:,} more"] if len(entries) > SHOWN else []
     return [f"  {what}: {len(entries) or 'none'}", *(f"    {entry}" for entry in entries[:SHOWN]), *more]
+
+
+def _alike(names: Sequence[str]) -> str:
+    """Return the names of equal images, the first of them."""
+    more = [f"{len(names) - SHOWN:,} more"] if len(names) > SHOWN else []
+    return " = ".join([*names[:SHOWN], *more])
 
 
 def _told_spread(spread: Mapping[str, float]) -> str:

@@ -193,7 +193,9 @@ def _told(error: BaseException) -> str:
             return f"{' '.join(sys.argv[1:])}: the defaults lists of its config files name each other in a circle"
     text = str(error).strip()
     if match := re.match(r"Error merging override (.*)", text):
-        return f"{_unquoted(match[1])}: {first_line(str(causes[min(1, len(causes) - 1)]))}"
+        reason = first_line(str(causes[min(1, len(causes) - 1)]))
+        merged = reason.startswith("Cannot merge DictConfig with")  # what OmegaConf calls its own classes
+        return f"{_unquoted(match[1])}: {'must be a mapping' if merged else reason}"
     if match := re.search(r"node `(\w+)` is not a container", text):
         return f"{_argument_of(match[1])}: must be a mapping"
     if match := re.match(r"While dereferencing interpolation '\$\{([\w.]+)\}'.*\n *full_key: hydra\..*dir\b", text):

@@ -30,8 +30,9 @@ def check_data(cfg: DictConfig) -> None:
     check = to_plain(cfg.check, "check")
     with told_at("check"):
         wanted = check["splits"]
-        if not isinstance(wanted, list) or not wanted or not set(wanted) <= set(SPLITS):
-            raise ParameterError("splits", wanted, f"a list of some of {', '.join(SPLITS)}")
+        words = list(map(str, wanted)) if isinstance(wanted, list) else []
+        if not words or sorted(words) != sorted(set(words) & set(SPLITS)):
+            raise ParameterError("splits", wanted, f"a list of some of {', '.join(SPLITS)}, each once")
         check_number("near_empty", check["near_empty"], ge=0, integer=True)
         if check["threads"] is not None:
             check_number("threads", check["threads"], gt=0, integer=True)
@@ -54,7 +55,7 @@ def check_data(cfg: DictConfig) -> None:
 def write_samples(path: Path, samples: dict[str, list[Sample]]) -> None:
     """Write a row for each sample."""
     rows = rows_of(samples)
-    with replacing(path) as beside, beside.open("w", newline="") as file:
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

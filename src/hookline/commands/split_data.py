@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import logging
 import os
 import re
@@ -17,7 +18,7 @@ from omegaconf import DictConfig
 from hookline.analysis.data_entries import Entry, entries_of
 from hookline.analysis.data_split import PARTS, split_samples
 from hookline.config.checks import check_choice, check_number
-from hookline.config.errors import ConfigError, ParameterError
+from hookline.config.errors import ConfigError, ParameterError, reason_of
 from hookline.config.instantiate import told_at
 from hookline.loggers.console import shown
 
@@ -32,13 +33,22 @@ def split_data(cfg: DictConfig) -> None:
     source, out = Path(cfg.source).expanduser(), Path(cfg.output_dir).expanduser()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"output_dir={cfg.output_dir}: is there already; nothing is overwritten")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise ConfigError(
+            f"output_dir={cfg.output_dir}: must not lie in source={cfg.source}, of which it would be a part"
+        )
     entries = list(entries_of(source, cfg.group_pattern, cfg.group_column))
     if not entries:
         raise ConfigError(f"source={cfg.source}: has no images")
     groups = None if entries[0].group is None else [entry.group for entry in entries]
     labels = [entry.label for entry in entries]
     parts = split_samples(labels, {"val": cfg.val, "test": cfg.test}, seed=cfg.seed, groups=groups)
-    write(entries, parts, out, cfg.mode)
+    try:
+        write(entries, parts, out, cfg.mode)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # copying would name the file that was read
+        reason = error.strerror if full else reason_of(error)
+        raise ConfigError(f"output_dir={cfg.output_dir}: cannot be written: {reason}") from error
     report(labels, parts, groups)
     log.info("%s: %s", cfg.mode, shown(out))
 
@@ -55,6 +65,9 @@ def check(cfg: DictConfig) -> None:
             raise ParameterError("val", cfg.val, f"such that val and test (here {cfg.test:g}) are in (0, 1) together")
         check_number("seed", cfg.seed, ge=0, integer=True)
         check_choice("mode", cfg.mode, MODES)
+        for key in ("group_pattern", "group_column"):
+            if cfg[key] is not None and not isinstance(cfg[key], str):
+                raise ParameterError(key, cfg[key], "a text, or null")
         if cfg.group_pattern is not None and cfg.group_column is not None:
             raise ParameterError("group_column", cfg.group_column, "null where there is a group_pattern")
         try:
@@ -80,6 +93,10 @@ def write(entries: Sequence[Entry], parts: Sequence[str], out: Path, mode: str) 
         beside = Path(place) / out.name
         beside.mkdir()
         if mode == "list":
+            if strange := next((entry.path for entry in entries if not is_unicode(str(entry.path))), None):
+                raise ConfigError(
+                    f"mode=list: a list is UTF-8, and this name is not: {strange}; rename it, or mode=link"
+                )
             for part in dict.fromkeys(parts):
                 own = [entry for entry, its in zip(entries, parts, strict=True) if its == part]
                 rows = [(os.path.relpath(entry.path, out), entry.label) for entry in own]
@@ -87,6 +104,15 @@ def write(entries: Sequence[Entry], parts: Sequence[str], out: Path, mode: str) 
         else:
             place_all(entries, parts, beside, os.symlink if mode == "link" else shutil.copy2)
         os.rename(beside, out)
+
+
+def is_unicode(name: str) -> bool:
+    """Say whether a name is text; on Linux it may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def place_of(entry: Entry, part: str) -> Path:
@@ -104,7 +130,7 @@ def place_all(entries: Sequence[Entry], parts: Sequence[str], folder: Path, put:
 
 def write_table(path: Path, heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a CSV file."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows([heading, *rows])
 
 

@@ -159,16 +159,23 @@ class CachedSource(Source):
         key = hashlib.blake2b(digest_size=8)
         origin = type(self.source)
         for part in (FORMAT, QUALITY, origin.__module__, origin.__qualname__, self.settings, self.channels):
-            key.update(f"{part}\n".encode())
-        key.update(self.source.fingerprint().encode())
+            key.update(os.fsencode(f"{part}\n"))
+        key.update(os.fsencode(self.source.fingerprint()))
         for file in self.source.files():
-            key.update(_stamp(file).encode())
+            key.update(os.fsencode(_stamp(file)))
         return self.cache_dir / f"{origin.__name__}-{self.split}-{self.cache}{self.cache_size}-{key.hexdigest()}"
 
     def _found_or_made(self) -> Store:
         folder = self.folder
         if (store := self._opened(folder)) is not None:
             return store
+        try:
+            return self._made(folder)
+        except OSError as error:
+            told = f"the cache {folder.name} cannot be written: {error.strerror or reason_of(error)}"
+            raise ConfigError(f"data.cache_dir={self.cache_dir}: {told}") from error
+
+    def _made(self, folder: Path) -> Store:
         self.cache_dir.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             # Another run may have made it meanwhile.

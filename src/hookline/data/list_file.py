@@ -53,7 +53,10 @@ def read_rows(file: str | None, key: str, *, group_column: str | None = None) ->
         raise ConfigError(f"{key}={file}: is empty")
     tabular = path.suffix.lower() in (".csv", ".tsv")
     if tabular:
-        rows = list(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)))
+        try:
+            rows = list(csv.reader(lines, delimiter=max(",;\t", key=lines[0].count)))
+        except csv.Error as error:
+            raise ConfigError(f"{key}={file}: cannot be read: {reason_of(error)}") from error
     else:
         rows = [line.rsplit("\t" if "\t" in line else None, 1) for line in lines]
     words = [word.strip().lower() for word in rows[0]]

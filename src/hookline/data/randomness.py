@@ -15,7 +15,7 @@ def seed_of(*purpose: int | str) -> int:
     hash (BLAKE2b) of the words.
     """
     words = " ".join(map(str, purpose))
-    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "little") >> 2
+    return int.from_bytes(blake2b(words.encode(errors="surrogateescape"), digest_size=8).digest(), "little") >> 2
 
 
 def sample_generator(seed: int, epoch: int, name: str, sample: int, repeat: int = 0) -> numpy.random.Generator:

@@ -68,7 +68,7 @@ class Sampler:
         if weights is not None:
             self.pool = self.pool[weights[self.pool] > 0]
             if not len(self.pool):
-                raise ParameterError("sampler", "all weights 0", "above 0 for some sample")
+                raise ParameterError("weights", 0, "above 0 for some sample")
         self.length = len(self.pool) if samples_per_epoch is None else samples_per_epoch
 
     def __len__(self) -> int:

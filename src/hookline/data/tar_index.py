@@ -19,7 +19,7 @@ from hookline.data.files import image_suffixes
 log = logging.getLogger(__name__)
 
 # Of the index's format: an index of another one is made anew.
-VERSION = 1
+VERSION = 2
 LABELS = (".cls", ".json")
 
 
@@ -39,6 +39,13 @@ class TarIndex:
     labels: list[str]
     offsets: list[int]
     sizes: list[int]
+
+    def __post_init__(self) -> None:
+        columns = ((self.names, str), (self.labels, str), (self.offsets, int), (self.sizes, int))
+        for column, kind in columns:
+            whole = isinstance(column, list) and len(column) == len(self.names)
+            if not whole or not all(type(value) is kind for value in column):
+                raise ValueError("this is no index of a tar file")
 
 
 def tar_index(tar: Path, folder: Path | None = None) -> TarIndex:
@@ -95,6 +102,8 @@ def make_index(tar: Path) -> TarIndex:
             sample = os.path.join(folder, base.partition(".")[0])
             if labels_at:
                 labels.append(_label_of(file, labels_at.get(sample), tar, name))
+            elif os.path.basename(folder) in ("", os.pardir):
+                raise ConfigError(f"data.root: {tar}: {name} lies in no folder and has no .cls or .json, so no label")
             else:
                 labels.append(os.path.basename(folder))
     return TarIndex([m[0] for m in images], labels, [m[1] for m in images], [m[2] for m in images])
@@ -107,9 +116,14 @@ def _members(tar: Path) -> Iterator[tuple[str, int, int]]:
             if member.isfile() and not os.path.basename(member.name).startswith("."):
                 yield os.path.normpath(member.name), member.offset_data, member.size
         end = file.offset
-    # A tar file ends with blocks of zeros; Python's tarfile takes one that lacks them for whole.
-    if tar.stat().st_size < end + tarfile.BLOCKSIZE:
+    # A tar file ends with blocks of zeros; for Python's tarfile it ends at anything that is no header, too.
+    with tar.open("rb") as content:
+        content.seek(end)
+        block = content.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE:
         raise EOFError("it is truncated: the end of the archive is missing")
+    if any(block):
+        raise ValueError(f"it is damaged: what stands at byte {end} is neither a header nor the end of the archive")
 
 
 def _label_of(file: Any, where: tuple[int, int] | None, tar: Path, name: str) -> str:
@@ -120,12 +134,16 @@ def _label_of(file: Any, where: tuple[int, int] | None, tar: Path, name: str) ->
     try:
         if content.startswith(b"{"):
             fields = json.loads(content)
-            return str(fields["label"] if "label" in fields else fields["cls"])
-        if content:
+            label = fields["label"] if "label" in fields else fields["cls"]
+            if type(label) in (int, str) and label != "":
+                return str(label)
+        elif content:
             return content.decode()
     except (ValueError, LookupError):
         pass
-    raise ConfigError(f"data.root: {tar} has no label (.cls, or .json with label or cls) of {name}")
+    raise ConfigError(
+        f"data.root: {tar} has no label (.cls, or .json with label or cls) of {name}: a whole number or a text"
+    )
 
 
 def _place(tar: Path, folder: Path | None) -> Path:

@@ -28,6 +28,14 @@ def sample_weights(wanted: object, source: Source, pool: Tensor | None = None) -
     Raises:
         ParameterError: it is none of these.
     """
+    weights = _weights_of(wanted, source, pool)
+    total = float((weights if pool is None else weights[pool]).sum())
+    if not 0 < total < math.inf:
+        raise ParameterError("sampler", wanted, f"weights with a finite sum above 0 over the samples, not {total:g}")
+    return weights
+
+
+def _weights_of(wanted: object, source: Source, pool: Tensor | None) -> Tensor:
     if isinstance(wanted, str) and wanted != "class_balanced":
         return _numbers(wanted, _lines_of(wanted), len(source), "samples")
     classes = list(source.classes)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError
 from hookline.config.instantiate import build, locate, to_plain, told_at
 
@@ -68,6 +67,11 @@ def resolve_augment(cfg: DictConfig, training: Source, *, tell: bool = True) -> 
             moments = dict(zip(("mean", "std"), training.mean_and_std, strict=True))
         for key in own_keys:
             values[key], origins[key] = [round(value, 6) for value in moments[key]], "the training images"
+        if not all(values.get("std") or [1]):
+            raise ConfigError(
+                "augment.std: the training images have a channel that is the same everywhere, so a deviation of 0; give"
+                " a number > 0 for each channel, such as augment.std=[1]"
+            )
     augment.update(values)
     _check(augment)
     if tell:
@@ -105,33 +109,38 @@ def build_augment(cfg: DictConfig, split: str) -> dict[str, SampleTransform]:
 def normalization(cfg: DictConfig, training: Source) -> Normalize:
     """Return what normalises images: by `augment.mean` and `augment.std`, or by the training images' own."""
     from hookline.data import Normalize
+    from hookline.data.transforms.batched import check_channels
 
     augment = cfg.get("augment") or {}
     mean, std = augment.get("mean"), augment.get("std")
     if mean is None or std is None:
         own_mean, own_std = training.mean_and_std
         mean, std = mean or own_mean, std or own_std
+    with told_at("augment"):
+        check_channels("mean", list(mean))
+        check_channels("std", list(std))
     for name, values in {"mean": mean, "std": std}.items():
         if len(values) not in (1, training.channels):
             raise ConfigError(
                 f"augment.{name}={list(values)}: must have a number for each of the data's {training.channels} channels"
             )
     with told_at("augment"):
-        return Normalize(list(mean), list(std))
+        wide = [list(values) * (training.channels // len(values)) for values in (mean, std)]
+        return Normalize(*wide)
 
 
 def _check(augment: DictConfig) -> None:
     """Raise `ConfigError` where a key that several transforms share has a value that none of them can take."""
-    from hookline.data.transforms.sample.base import INTERPOLATIONS, check_size
-    from hookline.data.transforms.sample.crops import CROP_MODES
+    from hookline.data.transforms.batched import check_channels
+    from hookline.data.transforms.sample.crops import Resize
 
     plain = to_plain(augment, "augment")
     with told_at("augment"):
         if "size" in plain:
-            check_size("size", plain["size"])
-            check_choice("interpolation", plain["interpolation"], INTERPOLATIONS)
-            check_number("crop_pct", plain["crop_pct"], gt=0)
-            check_choice("crop_mode", plain["crop_mode"], CROP_MODES)
+            Resize(plain["size"], plain["crop_pct"], plain["crop_mode"], plain["interpolation"])
+        for name in ("mean", "std"):
+            if plain.get(name) is not None:
+                check_channels(name, plain[name])
 
 
 def _described(augment: DictConfig, origins: dict[str, str]) -> str:

@@ -81,6 +81,8 @@ def with_cache(cfg: DictConfig, source: Source) -> Source:
     with told_at("data"):
         if cache == "none" or isinstance(source, InMemorySource):
             return source
+        if not isinstance(cfg.data.get("cache_dir"), str | None):
+            raise ParameterError("cache_dir", to_plain(cfg.data, "data")["cache_dir"], "the path of a folder, or null")
         return CachedSource(
             source,
             cache=cache,

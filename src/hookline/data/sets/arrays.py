@@ -92,25 +92,32 @@ class Arrays(InMemorySource):
     def _arrays(self, split: str) -> tuple[Tensor, list[str]]:
         """Return a split's images and labels."""
         key, file = ("val", self.val) if split == "val" and self.val else ("train", self.train)
-        arrays = read_arrays(file, f"data.{key}")
         shown = f"data.{key}={file}"
+        arrays = read_arrays(file, f"data.{key}")
+        try:
+            return self._parts(split, arrays, shown)
+        except (ConfigError, MemoryError):
+            raise
+        except Exception as error:  # an .npz is read here: each kind of damage has its own error
+            raise ConfigError(f"{shown}: cannot be read: {reason_of(error)}") from error
+
+    def _parts(self, split: str, arrays: Mapping[str, np.ndarray], shown: str) -> tuple[Tensor, list[str]]:
         pair = next((pair for pair in (*IN_FILE[split], *ALONE) if arrays.keys() >= set(pair)), None)
         if pair is None:
             found = ", ".join(arrays) or "nothing"
             raise ConfigError(
                 f"{shown}: must have images and labels, or {split}_images and {split}_labels; it has {found}"
             )
-        images = torch.as_tensor(arrays[pair[0]])
-        labels = np.asarray(arrays[pair[1]])
+        pixels, labels = np.asarray(arrays[pair[0]]), np.asarray(arrays[pair[1]])
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
-        if images.dtype != torch.uint8 or labels.ndim != 1 or labels.dtype.kind not in "iuSU":
+        if pixels.dtype != np.uint8 or labels.ndim != 1 or labels.dtype.kind not in "iuSU":
             raise ConfigError(
                 f"{shown}: must have images of bytes (uint8) and a whole number or a name for each as its label; it has"
-                f" {pair[0]} of {images.dtype} and {pair[1]} of {labels.dtype} {list(labels.shape)}"
+                f" {pair[0]} of {pixels.dtype} and {pair[1]} of {labels.dtype} {list(labels.shape)}"
             )
         words = [label.decode() if isinstance(label, bytes) else str(label) for label in labels.tolist()]
-        images = self._channels_first(images, f"{shown}: {pair[0]}")
+        images = self._channels_first(torch.as_tensor(pixels), f"{shown}: {pair[0]}")
         if pair in ALONE and not self.val:
             if len(images) != len(words):
                 raise ConfigError(f"{shown}: has {len(images)} images but {len(words)} labels")
@@ -148,7 +155,10 @@ def read_arrays(file: str | None, key: str) -> Mapping[str, np.ndarray]:
 
             return load_file(path)
         if path.suffix == ".npz":
-            return np.load(path, allow_pickle=False)
+            loaded = np.load(path, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                raise ValueError("it is a single array, an .npy")
+            return loaded
     except Exception as error:  # each format has its own errors
         raise ConfigError(f"{key}={file}: cannot be read: {reason_of(error)}") from error
     raise ConfigError(f"{key}={file}: must be an .npz or a .safetensors file")

@@ -115,7 +115,11 @@ class Tar(ListedSource):
         return found
 
     def _tars(self, pattern: str, split: str) -> list[Path]:
-        tars = sorted(path for path in existing_folder(self.root).glob(pattern) if path.is_file())
+        root = existing_folder(self.root)
+        try:
+            tars = sorted(path for path in root.glob(pattern) if path.is_file())
+        except (ValueError, NotImplementedError, IndexError) as error:
+            raise ConfigError(f"data.{split}={pattern}: must be a pattern of names inside data.root") from error
         if not tars:
             advice = "; with data.val=null a part of the training images validates" if split == "val" else ""
             raise ConfigError(f"data.{split}={pattern}: there is no such file in data.root={self.root}{advice}")

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hookline.config.checks import check_number
+from hookline.config.errors import ParameterError
 
 
 class Transform:
@@ -93,10 +94,10 @@ class Normalize(Transform):
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        for value in std:
-            check_number("std", value, gt=0)
-        for value in mean:
-            check_number("mean", value, ge=0, le=1)
+        check_channels("mean", mean)
+        check_channels("std", std)
+        if len(mean) != len(std):
+            raise ParameterError("std", list(std), f"as many numbers as the mean has, {len(mean)}")
         self.mean = list(mean)
         self.std = list(std)
         # One multiplication and one addition: x / (255 std) - mean / std.
@@ -107,3 +108,14 @@ class Normalize(Transform):
         if self._scale.device != images.device:
             self._scale, self._shift = self._scale.to(images.device), self._shift.to(images.device)
         return images.to(torch.float32, copy=True).mul_(self._scale).add_(self._shift)
+
+
+def check_channels(name: str, values: object) -> None:
+    """Raise `ParameterError` unless `values` has, for each channel, what a `mean` or a `std` of pixels can be."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise ParameterError(name, values, "a list with a number for each channel, or null")
+    for value in values:
+        if name == "std":
+            check_number(name, value, gt=0)
+        else:
+            check_number(name, value, ge=0, le=1)

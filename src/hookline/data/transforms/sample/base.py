@@ -12,6 +12,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ParameterError
 
+# Of a side: an image of this size takes 800 MB.
+MOST_PIXELS = 16_384
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
@@ -39,7 +41,7 @@ def check_size(name: str, size: object) -> tuple[int, int]:
     if len(sides) != 2:
         raise ParameterError(name, size, "a number of pixels, or height and width as a list")
     for side in sides:
-        check_number(name, side, gt=0, integer=True)
+        check_number(name, side, gt=0, le=MOST_PIXELS, integer=True)
     return sides[0], sides[1]
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from hookline.config.checks import check_choice, check_number
+from hookline.config.errors import ParameterError
 from hookline.data.transforms.sample.base import (
+    MOST_PIXELS,
     SampleTransform,
     check_fill,
     check_range,
@@ -150,6 +152,8 @@ class Resize(SampleTransform):
         height, width = check_size("size", size)
         check_number("crop_pct", crop_pct, gt=0)
         check_choice("crop_mode", crop_mode, CROP_MODES)
+        if max(height, width) / crop_pct > MOST_PIXELS:
+            raise ParameterError("crop_pct", crop_pct, f"such that size / crop_pct is at most {MOST_PIXELS:,} pixels")
         self.target = math.floor(height / crop_pct), math.floor(width / crop_pct)
         self.crop_mode = crop_mode
         self.interpolation = interpolation_mode(interpolation)
