@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 
 import pytest
@@ -88,6 +89,24 @@ def test_what_is_there_twice(check, root):
     assert "images of validation with the same pixels as one of training: 1" in finished.out
 
 
+def test_many_equal_images_are_one_short_line(check, root):
+    for number in range(8):
+        shutil.copy(root / "train" / "cat" / "001.jpg", root / "train" / "cat" / f"z{number}.jpg")
+    finished, report = check("check.splits=[train]")
+    assert len(report["splits"]["train"]["duplicates"][0]) == 9
+    (line,) = (line for line in finished.out.splitlines() if "001.jpg" in line)
+    assert line.endswith("z1.jpg = 6 more")
+
+
+def test_names_that_are_no_text(check, root):
+    name = os.fsencode(root / "train" / "cat") + b"/\xe9.jpg"
+    shutil.copy(root / "train" / "cat" / "001.jpg", name)
+    finished, _ = check("check.splits=[train]")
+    assert finished.status == 0, finished.err
+    (samples,) = finished.cwd.glob("outputs/check_data/*/*/samples.csv")
+    assert name in samples.read_bytes()
+
+
 def test_one_split_alone(check, root):
     (root / "val" / "cat" / "0.jpg").write_bytes(b"")
     finished, report = check("check.splits=[train]", "check.threads=1")
@@ -112,6 +131,7 @@ def test_images_in_memory(run_task):
     [
         ("check.splits=[test]", "check.splits=[test]: must be a list of some of train, val"),
         ("check.splits=train", "check.splits=train: must be a list of some of train, val"),
+        ("check.splits=[train,train]", "check.splits=[train, train]: must be a list of some of train, val, each once"),
         ("check.near_empty=-1", "check.near_empty=-1: must be an integer >= 0"),
         ("check.threads=0", "check.threads=0: must be an integer > 0"),
         ("+check.thread=1", "check.thread: there is no such key. Did you mean 'threads'?"),

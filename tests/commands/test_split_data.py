@@ -204,6 +204,10 @@ def test_parts_have_their_shares_of_all_and_of_each_class(sizes, val, test):
         (["group_pattern=nothing"], "group_pattern=nothing: is not in the path "),
         (["group_column=patient"], "group_column=patient: needs a CSV file"),
         (["group_column=patient", "group_pattern=x"], "group_column=patient: must be null where"),
+        (["group_pattern=5"], "group_pattern=5: must be a text, or null"),
+        (["group_column=[a]"], "group_column=[a]: must be a text, or null"),
+        (["output_dir=/proc/x"], "output_dir=/proc/x: cannot be written: "),
+        (["output_dir=flowers/out"], "output_dir=flowers/out: must not lie inside source="),
         (["source=nowhere"], "source=nowhere: there is no such folder or file"),
         (["source=null"], "source: is missing"),
         (["+sead=1"], "sead: there is no such key. Did you mean 'seed'?"),
@@ -234,6 +238,27 @@ def test_lists_that_cannot_be_split(name, text, message, split, tmp_path):
     finished = split(tmp_path / name)
     assert finished.status == 2
     assert finished.err.startswith(f"error: source={tmp_path / name}: {message}")
+
+
+@pytest.mark.parametrize("mode", ["list", "copy"])
+def test_a_full_disk_is_told_by_the_place_that_is_full(mode, split, flowers, tmp_path, monkeypatch):
+    def full(source, *arguments, **options):
+        raise OSError(28, "No space left on device", str(source))
+
+    monkeypatch.setattr("shutil.copy2", full)
+    monkeypatch.setattr("hookline.commands.split_data.write_table", full)
+    finished = split(flowers, f"mode={mode}")
+    assert finished.status == 2
+    assert finished.err == f"error: output_dir={tmp_path}/out: cannot be written: No space left on device\n"
+
+
+def test_names_that_are_no_text_can_be_linked_and_not_listed(split, flowers, tmp_path):
+    (flowers / "rose" / os.fsdecode(b"\xe9.jpg")).write_text("latin")
+    finished = split(flowers)
+    assert finished.status == 2
+    assert finished.err.startswith("error: mode=list: a list is UTF-8, and this name is not: ")
+    assert split(flowers, "mode=link").status == 0
+    assert len(list((tmp_path / "out").glob(os.fsdecode(b"*/rose/\xe9.jpg")))) == 1
 
 
 def test_what_is_split_already_is_not_split_again(split, flowers, tmp_path):

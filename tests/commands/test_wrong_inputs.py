@@ -84,6 +84,9 @@ TABLE = {
         data=cifar10 data.root=/no/where  ->  data.root=/no/where: cifar10 is not there
         data=cifar10 data.download=1  ->  data.download=1
         +data.seed=3  ->  data.seed=3
+        'data.train_transforms=[1]'  ->  data.train_transforms=[1]: must be a mapping
+        data.samples_per_epoch=100000000000000  ->  data.samples_per_epoch=100000000000000: must be an integer > 0 and
+        'data.sampler=[1e308,1e308,0,0,0,0,0,0,0,0]'  ->  data.sampler=[1e+308, 1e+308
         data.cache=png  ->  data.cache=png
         data.cache=true  ->  data.cache=true
         data.in_memory=maybe  ->  data.in_memory=maybe

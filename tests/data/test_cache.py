@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tests.images import Photos, picture, write_folder
 
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.data import Digits
+from hookline.data import Digits, ImageFolder
 from hookline.data.cache import CachedSource, shrunk
 
 
@@ -186,6 +186,19 @@ def test_a_failure_on_the_way_leaves_nothing(photos, cached, tmp_path, monkeypat
     with pytest.raises(ConfigError, match=r"^data\.cache_dir=.* cannot be written: No space left"):
         cached(photos).check()
     assert whole_ones(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["/dev/null", "/proc/x", "file", "file/below"])
+def test_a_place_that_cannot_be_written_to_is_told(photos, tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"^data\.cache_dir=.* cannot be written: "):
+        CachedSource(photos, cache_dir=tmp_path / place).check()
+
+
+def test_names_that_are_no_text_can_be_cached(tmp_path, cached):
+    root = write_folder(tmp_path / "photos", name=os.fsdecode(b"\xe9{}.jpg"))
+    source = cached(ImageFolder(split="train", root=str(root)))
+    assert source.read(0).shape == (3, 16, 24)
 
 
 def test_two_runs_at_once_make_one_cache(photos, cached, tmp_path, caplog):

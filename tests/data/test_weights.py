@@ -49,6 +49,8 @@ def test_weights_of_samples_from_a_file(source, tmp_path):
         ([1, True, 1], "at least 0, and True is none"),
         ({"1": "many"}, "'many' is none"),
         ([1, 2, float("nan")], "nan is none"),
+        ([1e308] * 3, "a finite sum above 0 over the samples, not inf"),
+        ([0, 0, 0], "a finite sum above 0 over the samples, not 0"),
         (0.5, "must be null, class_balanced"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -159,6 +160,14 @@ def test_a_data_option_chooses_an_option_and_the_command_line_has_the_last_word(
             "augment.crop_mode=left: must be one of center, squash, border",
         ),
         (["augment=imagenet", "augment.crop_pct=0"], "augment.crop_pct=0: must be a number > 0"),
+        (["augment=imagenet", "augment.crop_pct=1e-9"], "augment.crop_pct=1e-09: must be such that size / crop_pct"),
+        (["augment=imagenet", "augment.size=100000000"], "augment.size=100000000: must be an integer > 0 and <= 16384"),
+        (["augment=imagenet", "augment.mean=5"], "augment.mean=5: must be a list with a number for each channel"),
+        (["augment=imagenet", "augment.mean=[a,b,c]"], "augment.mean=a: must be a number >= 0 and <= 1"),
+        (["augment=imagenet", "augment.mean=[nan,0,0]"], "augment.mean=nan: must be a number >= 0 and <= 1"),
+        (["augment=imagenet", "augment.mean=[300,0,0]"], "augment.mean=300: must be a number >= 0 and <= 1"),
+        (["augment=imagenet", "augment.std=[0,1,1]"], "augment.std=0: must be a number > 0"),
+        (["augment=imagenet", "augment.train=[a]"], "augment.train=[a]: must be a mapping"),
         (["augment=imagenet", "augment.train.flip.p=2"], "augment.train.flip.p=2: must be a number >= 0 and <= 1"),
         (["augment=imagenet", "augment.train.flip.q=2"], None),
         (["augment=imagenet", "augment.train.flip=5"], "augment.train.flip=5: must be a mapping, in which _target_"),
@@ -201,6 +210,18 @@ def test_mean_needs_a_number_for_each_channel(resolved):
     cfg = resolved("augment=imagenet", "augment.mean=[0.5,0.5]")
     with pytest.raises(ConfigError, match=r"augment.mean=\[0.5, 0.5\]: must have a number for each of the data's 1"):
         normalization(cfg, build_source(deepcopy(cfg), "train"))
+
+
+def test_one_number_stands_for_all_channels(resolved):
+    cfg = resolved("augment=imagenet", "augment.mean=[0.5]", "augment.std=[0.2,0.2,0.2]", "data=cifar10")
+    found = normalization(cfg, SimpleNamespace(channels=3))
+    assert (found.mean, found.std) == ([0.5] * 3, [0.2] * 3)
+
+
+def test_images_of_one_colour_need_a_deviation(config):
+    cfg = config("augment=imagenet", "augment.mean=null", "augment.std=null")
+    with pytest.raises(ConfigError, match=r"^augment\.std: the training images have a channel that is the same"):
+        resolve_augment(cfg, SimpleNamespace(channels=1, mean_and_std=([0.5], [1e-8])))
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -34,9 +34,7 @@ def split_data(cfg: DictConfig) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"output_dir={cfg.output_dir}: is there already; nothing is overwritten")
     if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(
-            f"output_dir={cfg.output_dir}: must not lie in source={cfg.source}, of which it would be a part"
-        )
+        raise ConfigError(f"output_dir={cfg.output_dir}: must not lie inside source={cfg.source}")
     entries = list(entries_of(source, cfg.group_pattern, cfg.group_column))
     if not entries:
         raise ConfigError(f"source={cfg.source}: has no images")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,16 @@ def test_a_layout_that_could_be_both(tmp_path):
         ({"images": IMAGES / 255, "labels": LABELS}, r"must have images of bytes \(uint8\).*float64"),
         ({"images": IMAGES, "labels": LABELS / 2}, "a whole number or a name for each"),
         ({"images": IMAGES, "labels": LABELS[:9]}, "has 20 images but 9 labels"),
+        ({"images": IMAGES.astype(object), "labels": LABELS}, r"data\.train=.*a\.npz: cannot be read: .*allow_pickle"),
+        ({"images": IMAGES.astype(str), "labels": LABELS}, r"must have images of bytes \(uint8\).*<U"),
+        (
+            {"images": IMAGES, "labels": np.array([b"a", b"\xff"] * 10)},
+            r"data\.train=.*a\.npz: cannot be read: .*utf-8",
+        ),
+        ({"images": IMAGES, "labels": LABELS + 10**12}, "the label 1000000000003 is out of range: it gives"),
+        ({"images": IMAGES, "labels": LABELS * 0}, "Arrays has the class '0' only; there must be two or more"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "Arrays has no training images"),
+        ({"images": IMAGES[:, :, :0], "labels": LABELS}, r"must have uint8 images \[N, C, H, W\] with pixels"),
         ({"images": np.zeros((4, 5, 5, 2), np.uint8), "labels": LABELS[:4]}, r"has the shape \[4, 5, 5, 2\]"),
     ],
 )
@@ -86,12 +98,18 @@ def test_wrong_arrays_are_told(tmp_path, arrays, message):
 
 
 def test_wrong_files_are_told(tmp_path):
+    damaged, single = io.BytesIO(), io.BytesIO()
+    np.savez(damaged, images=IMAGES, labels=LABELS)
+    damaged.getbuffer()[1000:1010] = bytes(10)
+    np.save(single, IMAGES)
     with pytest.raises(ConfigError, match=r"data\.train: is missing"):
         both()
     for name, content, message in (
         ("a.npz", None, "cannot be read: .*No such file"),
         ("a.npz", b"nothing", "cannot be read"),
         ("a.safetensors", b"nothing of this kind", "cannot be read"),
+        ("b.npz", damaged.getvalue(), r"data\.train=.*b\.npz: cannot be read: .*CRC"),
+        ("c.npz", single.getvalue(), r"data\.train=.*c\.npz: cannot be read: .*a single array"),
         ("a.csv", b"1,2", "must be an .npz or a .safetensors file"),
     ):
         if content is not None:

@@ -158,7 +158,8 @@ WRONG = {
     ),
     "twice": (lines(0, 0, 5), lines(1), "1 of the train samples come more than once: 'images/cat/0.jpg'"),
     "in both": (lines(0, 5), lines(0), "1 images are listed for training and for validation: .*cat/0.jpg"),
-    "unknown class": (lines(0, 1), lines(5), "labels that are no class of training: 'dog'"),
+    "unknown class": (lines(0, 5), lines(1, labels=("eel", "")), "labels that are no class of training: 'eel'"),
+    "one class": (lines(0, 1), lines(5), "has the class 'cat' only; there must be two or more"),
     "unknown number": (
         lines(0, 5, labels=("0", "1")),
         "images/cat/1.jpg 2\n",
@@ -179,6 +180,12 @@ def test_wrong_lists_are_told(folder, monkeypatch, train, val, message):
     val = None if val is None else write(folder.parent / "val.txt", val)
     with pytest.raises(ConfigError, match=message):
         both(train=train, val=val)
+
+
+def test_a_table_with_an_endless_cell_is_told(folder):
+    table = write(folder.parent / "a.csv", "images/cat/0.jpg,cat\nimages/dog/0.jpg," + 200_000 * "x" + "\n")
+    with pytest.raises(ConfigError, match=r"^data\.train=.*a\.csv: cannot be read: field larger"):
+        both(train=table)
 
 
 def test_splits_and_class_names_that_cannot_be_are_told(folder):

@@ -172,6 +172,50 @@ def test_what_cannot_be_read_is_told(tmp_path):
     assert "train.tar cannot be read" in refused(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        ({"1.jpg": b"", **packed(0, 1)}, "1.jpg lies in no folder and has no .cls or .json, so no label"),
+        ({"../../evil.jpg": b"", **packed(0, 1)}, "../../evil.jpg lies in no folder"),
+        ({"1.jpg": b"", "1.json": b'{"label": null}'}, "has no label (.cls, or .json with label or cls) of 1.jpg"),
+        (packed(0, 2), "Tar has the class 'even' only; there must be two or more"),
+    ],
+)
+def test_images_without_a_class_are_told(tmp_path, members, told):
+    write_tar(tmp_path / "train.tar", members)
+    write_tar(tmp_path / "val.tar", packed(3))
+    assert told in refused(tmp_path)
+
+
+def test_a_damaged_header_is_no_end(tmp_path):
+    tar = write_tar(tmp_path / "train.tar", packed(*range(6)))
+    write_tar(tmp_path / "val.tar", packed(7))
+    content = bytearray(tar.read_bytes())
+    place = content.index(b"odd/3.jpg")
+    content[place : place + 512] = b"?" * 512
+    tar.write_bytes(content)
+    assert f"it is damaged: what stands at byte {place} is neither a header nor the end" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["", "/etc/*.tar", "."])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_patterns_that_are_none(tmp_path, split, pattern):
+    write_tar(tmp_path / "train.tar", packed(0, 1))
+    write_tar(tmp_path / "val.tar", packed(2, 3))
+    told = refused(tmp_path, **{split: pattern})
+    assert told.startswith((f"data.{split}={pattern}: must be a pattern", f"data.{split}={pattern}: there is no such"))
+
+
+@pytest.mark.parametrize("change", [{"names": None}, {"labels": ["a"]}, {"offsets": ["0", "1"]}, {"more": 1}])
+def test_an_index_of_other_fields_is_made_anew(tmp_path, change):
+    write_tar(tmp_path / "train.tar", packed(0, 1))
+    write_tar(tmp_path / "val.tar", packed(2, 3))
+    both(tmp_path)
+    for index in tmp_path.glob("*.index.json"):
+        index.write_text(json.dumps(json.loads(index.read_text()) | change))
+    assert both(tmp_path)[0].class_counts.tolist() == [1, 1]
+
+
 def test_the_files_that_a_cache_depends_on_are_the_tar_files(tmp_path):
     write_tar(tmp_path / "train.tar", packed(*range(4)))
     write_tar(tmp_path / "val.tar", packed(4, 5))
