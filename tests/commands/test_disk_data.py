@@ -64,6 +64,8 @@ def test_a_resume_with_other_files_is_refused_and_changes_nothing(train, flowers
         write_picture(flowers / "tulip" / f"{number}.jpg", number, size=(32, 32))
     refused = train(f"resume={first.run_dir}", "runner.max_iters=4")
     assert refused.status == 2, refused.err
+    told = "the data set is another one: it had the 2 classes 'Löwenzahn', 'rose', and here it has the 3 classes"
+    assert told in refused.err
     assert (first.run_dir / "classes.txt").read_bytes() == before
     assert read(first.run_dir / "checkpoints" / "last.pt")["parts"]["clock"]["iter"] == 2
 

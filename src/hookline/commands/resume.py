@@ -170,6 +170,19 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
     return lines
 
 
+def check_classes(state: Mapping[str, Any], classes: Sequence[str]) -> None:
+    """Raise `StateError` where the run was trained on a data set of other classes."""
+    from hookline.data.labels import some
+    from hookline.engine.run_state import StateError
+
+    then, now = (state.get("inputs") or {}).get("classes"), [str(name) for name in classes]
+    if then is not None and then != now:
+        raise StateError(
+            f"the data set is another one: it had the {len(then)} classes {some(then)}, and here it has the"
+            f" {len(now)} classes {some(now)}"
+        )
+
+
 def cut_logs(directory: Path, lengths: Mapping[str, int]) -> None:
     """Cut the run's log files back to the lengths that they had at the checkpoint; others are emptied."""
     for name, length in log_file_lengths(directory).items():

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
 from hookline.commands.app import chosen_option, is_users, overrides
-from hookline.commands.resume import check_changes, cut_back, load_state, store_overrides
+from hookline.commands.resume import check_changes, check_classes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, reason_of, told_of
@@ -80,6 +80,8 @@ def train(cfg: DictConfig) -> float:
             job.config = OmegaConf.to_yaml(cfg, resolve=True)
             if not state:
                 store_config(cfg, directory)
+            if state and not cfg.resume_force:
+                check_classes(state, runner.train_loader.source.classes)
             attach(runner)
             # What an earlier part of the run has left is touched only once its state fits.
             runner.run(state, force=cfg.resume_force, begin=begin)
