@@ -92,6 +92,17 @@ def test_a_graph_for_one_image_verified_on_images_of_one_s_own(exported, run_dir
         assert torch.allclose(program(images), own(images), atol=1e-5)
 
 
+def test_images_of_another_size_are_brought_to_the_model_s(run_task, trained_run, tmp_path):
+    # Nothing in this run resizes: all its images are 8 pixels wide.
+    run = trained_run("data.transforms.resize=null", "data.train_transforms=null")
+    write_folder(tmp_path / "photos", [""], 3, size=(20, 30))
+    given = (f"run={run}", "format=torch_export", f"images={tmp_path}/photos", f"output_dir={tmp_path}/out")
+    finished = run_task(export, "export", *given)
+    assert (finished.status, finished.err) == (0, "")
+    program = torch.export.load(tmp_path / "out" / "model.pt2").module()
+    assert program(torch.zeros(3, 1, 8, 8)).shape == (3, 10)
+
+
 def test_without_the_run_s_data_images_have_to_be_given(exported, monkeypatch):
     def gone(cfg, split):
         raise ConfigError("data.root=away: there is no such folder")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from hookline.config.errors import reason_of
 from hookline.data.decode import DecodeError
@@ -58,16 +57,6 @@ def items_of_video(path: Path, every: int) -> Iterator[Item]:
             yield Item(path, frame.pixels, frame.number, frame.seconds)
     except VideoError as error:
         yield Item(path, error=str(error))
-
-
-def fitted(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return an image `[C, H, W]` in the height and width of a shape, resized (bilinear, antialiased) if it has others.
-
-    It has where a run's images all had one size, so that it needed no transform for it.
-    """
-    if tuple(image.shape[-2:]) == tuple(shape[-2:]):
-        return image
-    return F.interpolate(image.unsqueeze(0), tuple(shape[-2:]), mode="bilinear", antialias=True)[0]
 
 
 def read_ahead(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from hookline.analysis.cam import METHODS, activation_maps, grad_cam_library, overlay
 from hookline.analysis.inputs import inputs_of
 from hookline.analysis.layers import chosen_layers
-from hookline.analysis.predicting import Item, Picture, fitted, items_of_images, read_ahead, top_of
+from hookline.analysis.predicting import Item, items_of_images, read_ahead, top_of
 from hookline.analysis.views import denormalized, pictures_of
 from hookline.charts.contact_sheet import Row, draw_contact_sheet, shortened
 from hookline.commands.of_run import open_run
@@ -110,12 +110,8 @@ def cam(cfg: DictConfig) -> None:
 
 def batches_of(trained: Trained, paths: Sequence[Path], batch_size: int) -> Iterator[list[tuple[Item, Tensor | None]]]:
     """Yield the images as the model gets them, in batches; for a broken one None, and an error in its item."""
-
-    def read(picture: Picture) -> Tensor:
-        return fitted(trained.transforms(picture), trained.shape)
-
     workers = resolve_workers("auto", cores=available_cores(), device=trained.device)
-    ready = read_ahead(items_of_images(paths), read, workers=workers, ahead=2 * batch_size)
+    ready = read_ahead(items_of_images(paths), trained.transforms, workers=workers, ahead=2 * batch_size)
     while batch := list(islice(ready, batch_size)):
         yield batch
 

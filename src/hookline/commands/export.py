@@ -95,7 +95,7 @@ def split_normalization(trained: Trained, inside: bool) -> tuple[Normalize | Non
     if not inside:
         return found, transforms
     before = {name: transform for name, transform in transforms.batches.items() if transform is not last}
-    return found, Transforms(transforms.samples, before, transforms.channels)
+    return found, Transforms(transforms.samples, before, transforms.channels, transforms.size)
 
 
 def pixels_of(cfg: DictConfig, trained: Trained) -> Tensor:

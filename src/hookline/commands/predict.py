@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from hookline.analysis.inputs import Inputs, inputs_of
-from hookline.analysis.predicting import Item, Picture, fitted, items_of_images, items_of_video
+from hookline.analysis.predicting import Item, items_of_images, items_of_video
 from hookline.analysis.predicting import predict as predict_items
 from hookline.analysis.views import pictures_of
 from hookline.charts.predictions import Told, annotated, draw_predictions, shortened
@@ -29,7 +29,7 @@ from hookline.config.instantiate import to_plain, told_at
 from hookline.data.decode import decode
 from hookline.data.sample_loader import resolve_workers
 from hookline.data.video import VideoError, VideoWriter, frames_of, video_info
-from hookline.experiment.trained import Trained
+from hookline.experiment.trained import Trained, resized
 from hookline.loggers.console import columns, shown, shows_bar
 
 log = logging.getLogger(__name__)
@@ -94,9 +94,6 @@ def check_video(path: Path) -> None:
 def predicted(cfg: DictConfig, trained: Trained, inputs: Inputs) -> list[Item]:
     """Return all items with their classes, or with an error; a bar shows how far it is."""
 
-    def read(picture: Picture) -> Any:
-        return fitted(trained.transforms(picture), trained.shape)
-
     if inputs.video is not None:
         items = items_of_video(inputs.video, cfg.every)
         total = -(-video_info(inputs.video).count // cfg.every) or None
@@ -104,7 +101,7 @@ def predicted(cfg: DictConfig, trained: Trained, inputs: Inputs) -> list[Item]:
         items, total = items_of_images(inputs.images), len(inputs.images)
     found = predict_items(
         items,
-        read,
+        trained.transforms,
         trained.forward,
         device=trained.device,
         batch_size=cfg.batch_size,
@@ -149,7 +146,7 @@ def small(images: Sequence[Any], side: int = 256) -> list[Any]:
     for image in images:
         step = max(1, max(image.shape[1:]) // side)
         height, width = image.shape[1] // step or 1, image.shape[2] // step or 1
-        found.append((fitted(image.float(), (3, height, width)) / 255).clamp(0, 1))
+        found.append((resized(image.float().unsqueeze(0), (height, width))[0] / 255).clamp(0, 1))
     return found
 
 

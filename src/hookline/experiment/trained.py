@@ -57,14 +57,21 @@ class Transforms:
         samples: what is done to an image alone, by name.
         batches: what is done to a batch, by name, normalisation included.
         channels: of an image as it is read: 3 for RGB, 1 for grey.
+        size: height and width of what the model gets. Images of a run that had them all of one size, and so needed no
+            transform for it, are resized to it after all transforms (bilinear, antialiased). None: as they come.
     """
 
     def __init__(
-        self, samples: Mapping[str, SampleTransform], batches: Mapping[str, Transform], channels: int = 3
+        self,
+        samples: Mapping[str, SampleTransform],
+        batches: Mapping[str, Transform],
+        channels: int = 3,
+        size: tuple[int, int] | None = None,
     ) -> None:
         self.samples = dict(samples)
         self.batches = dict(batches)
         self.channels = channels
+        self.size = size
 
     def __call__(self, image: Picture) -> Tensor:
         """Return one image as the model gets it: float32 `[C, H, W]`."""
@@ -93,7 +100,7 @@ class Transforms:
         nothing = torch.empty(len(images), 0, device=images.device)
         for transform in self.batches.values():
             images = transform(images, nothing)
-        return images
+        return images if self.size is None else resized(images, self.size)
 
     def _read(self, image: Picture) -> Tensor:
         import numpy as np
@@ -117,6 +124,15 @@ class Transforms:
             "an image must be a path, an image of Pillow's, an array of bytes [H, W] or [H, W, C], or a tensor of bytes"
             f" [C, H, W], not {type(image).__name__}"
         )
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return images `[B, C, H, W]` of floats in this height and width (bilinear, antialiased); as they are with it."""
+    from torch.nn import functional as F
+
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images.float(), size, mode="bilinear", antialias=True)
 
 
 @dataclass
@@ -223,7 +239,10 @@ def load(
         raise ConfigError(f"run={run}: {error}") from error
     if not isinstance(content.get("config"), str) or not isinstance(content.get("parts"), Mapping):
         raise ConfigError(f"run={run}: {checkpoint} holds no config and no parts of a run")
-    cfg = changed(read_config(content["config"], trust, str(checkpoint)), overrides)
+    stored = read_config(content["config"], trust, str(checkpoint))
+    cfg = changed(stored, overrides)
+    # An override of the transforms has the last word on the size of the images.
+    own_size = _shaping(cfg) == _shaping(stored)
     if cfg.get("model") is None or cfg.get("runner") is None:
         raise ConfigError(f"run={run}: the config in {checkpoint} has no model or no runner")
     cfg.model = without_weights(OmegaConf.to_container(cfg.model, resolve=True))
@@ -247,7 +266,7 @@ def load(
         model=model,
         classes=[*inputs["classes"], *(f"class {number}" for number in range(len(inputs["classes"]), outputs))],
         labels=inputs["labels"],
-        transforms=_transforms(cfg, inputs),
+        transforms=_transforms(cfg, inputs, own_size),
         device=place,
         shape=tuple(inputs["shape"]),
         epoch=int(clock.get("epoch", 0)),
@@ -398,14 +417,22 @@ def _outputs(cfg: DictConfig, classes: Sequence[str]) -> int:
     return given if isinstance(given, int) else len(classes)
 
 
-def _transforms(cfg: DictConfig, inputs: Mapping[str, Any]) -> Transforms:
+def _shaping(cfg: DictConfig) -> list[Any]:
+    """Return the parts of a config that say what size images have."""
+    return [OmegaConf.select(cfg, key) for key in ("augment.val", "data.transforms")]
+
+
+def _transforms(cfg: DictConfig, inputs: Mapping[str, Any], own_size: bool) -> Transforms:
     from hookline.data import Source
     from hookline.experiment.augment import build_augment
     from hookline.experiment.data import build_transforms, with_normalization
 
     _, batches = build_transforms(cfg)
     return Transforms(
-        build_augment(cfg, "val"), with_normalization(cfg, batches, cast(Source, _Known(inputs))), inputs["channels"]
+        build_augment(cfg, "val"),
+        with_normalization(cfg, batches, cast(Source, _Known(inputs))),
+        inputs["channels"],
+        tuple(inputs["shape"][1:]) if own_size else None,
     )
 
 
