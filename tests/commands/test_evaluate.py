@@ -159,6 +159,7 @@ WRONG = [
     (["run=RUN", "split=test"], "split=test: must be one of train, val"),
     (["run=RUN", "resamples=1"], "resamples=1: must be an integer >= 10"),
     (["run=RUN", "output_dir=[1]"], "output_dir=[1]: must be the path of a folder"),
+    (["run=RUN", "output_dir=/proc/x"], "output_dir=/proc/x: /proc/x: no folder can be made there"),
     (["run=RUN", "wieghts=last"], "wieghts: there is no such key. Did you mean 'weights'?"),
     (["run=RUN", "data.rot=x"], "data.rot=x: the run has no such key."),
     (["run=RUN", "data=nothing"], "data=nothing: there is no such option."),

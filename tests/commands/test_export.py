@@ -53,6 +53,8 @@ def test_onnx_takes_pixels_and_gives_the_model_s_logits(exported, run_dir):
     source = build_source(trained.cfg, "val")
     pixels = torch.nn.functional.interpolate(source.read(3)[None].float(), (32, 32), mode="bilinear", antialias=True)
     session = onnxruntime.InferenceSession(folder / "model.onnx")
+    assert session.get_inputs()[0].shape == ["batch", 1, 32, 32]
+    assert session.get_outputs()[0].shape == ["batch", 10]
     (logits,) = session.run(["logits"], {"images": (pixels / 255).numpy()})
     with torch.inference_mode():
         expected = trained.model(trained.transforms(source.read(3))[None]).numpy()
@@ -125,6 +127,7 @@ WRONG = {
     "run=RUN format=timm deployed=true": "deployed=true: must be false or null with format=timm",
     "run=RUN batch_size=0": "batch_size=0: must be an integer > 0",
     "run=RUN samples=0": "samples=0: must be an integer > 0",
+    "run=RUN format=safetensors output_dir=/proc/x/y": "output_dir=/proc/x/y: /proc/x: no folder can be made there",
     "run=RUN tolerance=no": "tolerance=no: must be a number > 0",
     "run=RUN images=nothing": "images=nothing: must be an image, or a folder with images",
     "run=RUN normalise=true": "normalise: there is no such key. Did you mean 'normalize'?",

@@ -100,6 +100,7 @@ WRONG = {
     "model=vit_tiny info.img_size=8": "vit_tiny_patch16_224: cannot take an image of 3 × 8 × 8: ",
     "model=torchvision model.name=vit_b_16 info.img_size=64": "vit_b_16: cannot take an image of 3 × 64 × 64: Wrong",
     "model=timm model.model_name=resnot": "model.model_name=resnot: timm has no such model.",
+    "model=resnet18 run=x": "model=resnet18: must be left out with run=, which says what the model is",
     "run=nowhere": "run=nowhere: there is no such run directory",
     "run=[]": "run=[]: must be a run directory, or a list of them",
     "run=x info.img_size=3": "info.img_size=3: must be left out with run=",

@@ -238,6 +238,8 @@ TABLE = {
         hooks=ema hooks.ema.decay=1  ->  hooks.ema.decay=1
         hooks=ema hooks.ema.interval=0  ->  hooks.ema.interval=0
         logger=5  ->  logger=5
+        logger=[csv,tensorboard,csv]  ->  logger=[csv,tensorboard,csv]: must have csv once
+        hooks=[ema,ema]  ->  hooks=[ema,ema]: must have ema once
         evaluation.monitor=train/los  ->  evaluation.monitor=train/los
         '+hooks.e={_target_:hookline.hooks.early_stopping.EarlyStoppingHook,monitor:val/acc}'  ->  hooks.e.monitor
         +hooks.more._target_=hookline.hooks.train_metrics.TrainMetricsHook  ->  hooks.more: sums up what

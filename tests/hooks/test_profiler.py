@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import pytest
 from tests.toy import toy_runner
 
 from hookline.hooks.profiler import ProfilerHook
@@ -19,10 +20,14 @@ def test_a_trace_and_a_table(tmp_path, caplog):
     names = [event.get("name", "") for event in events]
     assert "aten::linear" in names
     assert sum(name.startswith("ProfilerStep#") for name in names) == 3
-    assert "aten::addmm" in (tmp_path / "profile" / "operators.txt").read_text()
+    written = (tmp_path / "profile" / "operators.txt").read_text()
+    assert "aten::addmm" in written
     (table,) = [r.getMessage() for r in caplog.records if r.getMessage().startswith("slowest operators of 3 iter")]
     assert max(map(len, table.splitlines())) <= 80
     assert len(table.splitlines()) == 12
+    share, _, *_, name = table.splitlines()[2].split()
+    row = next(line.split() for line in written.splitlines() if line.split()[:1] == [name])
+    assert float(row[1].rstrip("%")) == pytest.approx(float(share), abs=0.06)  # Self CPU %
 
 
 def test_a_run_that_ends_meanwhile_has_a_trace_of_what_was_there(tmp_path):

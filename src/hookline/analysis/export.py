@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hookline.config.errors import ParameterError
+from hookline.config.files import make_folder, naming
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -135,8 +136,8 @@ def in_batches(logits: Logits, images: Tensor, batch_size: int | None) -> Tensor
 @contextmanager
 def _replacing_files(out: Path) -> Iterator[Path]:
     """Yield an empty folder; once all went well, move its files into `out`."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+    make_folder(out.parent)
+    with naming(out), tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
         yield Path(place)
         out.mkdir(exist_ok=True)
         for file in sorted(Path(place).iterdir()):

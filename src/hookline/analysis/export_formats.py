@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
+import os
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +21,7 @@ from torch import nn
 from hookline.analysis.export import Format, Logits, Normalized, Subject
 from hookline.config.errors import ParameterError, reason_of
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -29,7 +32,7 @@ class Graph(Format):
 
     def traced(self, subject: Subject) -> torch.export.ExportedProgram:
         """Return the model's graph."""
-        shapes = {0: torch.export.Dim("batch")} if subject.batch_size is None else None
+        shapes = {0: torch.export.Dim(BATCH)} if subject.batch_size is None else None
         try:
             with _silent(), torch.no_grad():
                 return torch.export.export(subject.model, (subject.example,), dynamic_shapes=(shapes,))
@@ -52,10 +55,19 @@ class ONNX(Graph):
         try:
             with _silent():
                 program: Any = torch.onnx.export(
-                    traced, (), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
+                    traced,
+                    (),
+                    input_names=[INPUT],
+                    output_names=[OUTPUT],
+                    # The graph has a name of its own for the number of images, another one each time.
+                    dynamic_shapes=({0: BATCH},) if subject.batch_size is None else None,
+                    dynamo=True,
+                    verbose=False,
                 )
                 program.model.metadata_props.update(_texts(subject.about))
                 program.save(folder / "model.onnx", external_data=False)
+        except OSError:  # such as a full disk
+            raise
         except Exception as error:  # an operation that ONNX has no word for
             raise _not_taken(self.name, error) from error
 
@@ -73,7 +85,9 @@ class TorchExport(Graph):
 
     def write(self, folder: Path, subject: Subject) -> None:
         texts = {f"{key}.json": json.dumps(value) for key, value in subject.about.items()}
-        torch.export.save(self.traced(subject), folder / "model.pt2", extra_files=texts)
+        content = io.BytesIO()  # torch's own writer does not say what is wrong with a disk
+        torch.export.save(self.traced(subject), content, extra_files=texts)
+        (folder / "model.pt2").write_bytes(content.getbuffer())
 
     def open(self, folder: Path, subject: Subject) -> Logits:
         program: Any = torch.export.load(folder / "model.pt2").module()
@@ -89,7 +103,8 @@ class Safetensors(Format):
     def write(self, folder: Path, subject: Subject) -> None:
         from safetensors.torch import save_model
 
-        save_model(subject.model, str(folder / "model.safetensors"), metadata=_texts(subject.about))
+        with _system_errors():
+            save_model(subject.model, str(folder / "model.safetensors"), metadata=_texts(subject.about))
 
     def open(self, folder: Path, subject: Subject) -> Logits:
         from safetensors.torch import load_model
@@ -118,13 +133,14 @@ class Timm(Format):
         if "classes" in subject.about:
             about["label_names"] = subject.about["classes"]
         try:
-            save_for_hf(
-                subject.model,
-                str(folder),
-                model_config=about,
-                safe_serialization=True,
-                data_config=subject.preprocessing,
-            )
+            with _system_errors():
+                save_for_hf(
+                    subject.model,
+                    str(folder),
+                    model_config=about,
+                    safe_serialization=True,
+                    data_config=subject.preprocessing,
+                )
         except ValueError as error:  # such as an argument of the model that JSON has no word for
             raise _not_taken("timm", error) from error
 
@@ -158,6 +174,19 @@ def _check_no_normalization(name: str, subject: Subject) -> None:
 def _not_taken(name: str, error: Exception) -> ParameterError:
     reason = reason_of(error).rstrip(".")
     return ParameterError("format", name, f"another one: this model cannot be written so ({reason})")
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise as `OSError` what the system says to safetensors, such as that a disk is full."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if (number := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve], values: Mapping[str, flo
         if name not in worst:
             ax.plot(x, y, color="#cccccc", linewidth=0.6, zorder=1)
     for number, name in enumerate(worst):
-        told = f"{shortened(name, 18)}  {word} {values[name]:.1f} %"
+        told = f"{shortened(name, 18)}  {word} {values[name]:.2f} %"
         ax.plot(*curves[name], color=COLORS[number], linewidth=1.2, label=told, zorder=2)
     others = len(curves) - len(worst)
     if others:

@@ -46,8 +46,18 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     sweeps = any(re.match(r"--multirun|-[a-z]*m|hydra\.mode=", argument) for argument in arguments)
     folders = local.config_folders(arguments)
     groups = {name: sorted(options(folders, name)) for name in group_names(folders)}
-    arguments = joined(arguments)
+    arguments = without_null(joined(arguments))
     return [_prepared(a, sweeps, groups) if "=" in a and not a.startswith("-") else _checked(a) for a in arguments]
+
+
+def without_null(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments without `experiment=null` and its like, which Hydra cannot read, and what they take back."""
+    found = list(arguments)
+    for group in (*RECIPES, "sweep"):
+        if f"{group}=null" in found:
+            last = len(found) - 1 - found[::-1].index(f"{group}=null")
+            found = [a for place, a in enumerate(found) if place > last or not a.startswith(f"{group}=")]
+    return found
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
@@ -165,8 +175,6 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
     if value is None and not override.is_sweep_override() and not override.is_delete():
         if "none" in known:
             return f"{group}=none"
-        if group in RECIPES:
-            return argument
     if argument.partition("=")[2] in known and not isinstance(value, str):
         return "{}={}".format(argument.partition("=")[0], quoted(argument.partition("=")[2]))  # named `inf`, or `1`
     names = value if isinstance(value, list) else [value]
@@ -176,4 +184,6 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
     if fixed and unknown:
         near = did_you_mean(str(unknown[0]), known)
         raise ConfigError(f"{argument}: there is no such option.{near} It can be: {', '.join(known)}")
+    if fixed and (twice := next((name for number, name in enumerate(names) if name in names[:number]), None)):
+        raise ConfigError(f"{argument}: must have {twice} once")
     return argument

@@ -27,7 +27,7 @@ from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, did_you_mean
-from hookline.config.files import replacing
+from hookline.config.files import make_folder, replacing
 from hookline.config.instantiate import to_plain, told_at
 from hookline.data.sample_loader import resolve_workers
 from hookline.experiment.trained import Trained
@@ -73,6 +73,7 @@ def cam(cfg: DictConfig) -> None:
     if inputs.video is not None:
         raise ConfigError(f"input={cfg.input}: must be images, not a video")
     trained = open_run(cfg)
+    make_folder(out)
     target = None if cfg.target is None else label_of(str(cfg.target), trained.classes)
     first: list[Explained] = []  # what the sheet and the table show
     errors: list[str] = []

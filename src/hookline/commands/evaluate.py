@@ -18,7 +18,7 @@ from hookline.commands.of_run import open_run
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError
 from hookline.config.errors import shown as shown_value
-from hookline.config.files import write_json
+from hookline.config.files import make_folder, write_json
 from hookline.config.instantiate import told_at
 from hookline.data import Batch, Loader, Source
 from hookline.data.source import SPLITS, WORDS
@@ -96,6 +96,10 @@ def one(cfg: DictConfig, trained: Trained, part: str | None) -> Measured:
         part: the name of its folder in `output_dir`, where there are two.
     """
     source = source_of(cfg, trained)
+    folder = trained.run_dir / "evaluation"
+    if cfg.output_dir is not None:
+        folder = Path(cfg.output_dir).expanduser() / (part or "")
+    make_folder(folder)
     with told_at("data"):
         loader = build_val_loader(trained.cfg, source, source, trained.device)
     threads = trained.cfg.runner.get("threads")
@@ -111,10 +115,6 @@ def one(cfg: DictConfig, trained: Trained, part: str | None) -> Measured:
         raise ConfigError(f"data: no {WORDS[cfg.split]} image can be read")
     numbers = headline(samples) | own
     intervals = bootstrap(samples, cfg.resamples, cfg.seed)
-    folder = trained.run_dir / "evaluation"
-    if cfg.output_dir is not None:
-        folder = Path(cfg.output_dir).expanduser() / (part or "")
-    folder.mkdir(parents=True, exist_ok=True)
     report = {
         "run": str(trained.run_dir),
         "checkpoint": str(trained.checkpoint),

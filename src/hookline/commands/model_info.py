@@ -126,6 +126,14 @@ def check(cfg: DictConfig) -> None:
         ignored = [key for key in ("compare", "from_data", "img_size") if info[key]]
         if ignored:
             raise ConfigError(f"info.{ignored[0]}={info[ignored[0]]}: must be left out with run=, which says all of it")
+        refuse_model("run=, which says what the model is")
+
+
+def refuse_model(beside: str) -> None:
+    """Raise `ConfigError` where the command line chooses a model beside what names the models already."""
+    for override in overrides():
+        if override.lstrip("+~").startswith(("model=", "model.")):
+            raise ConfigError(f"{override}: must be left out with {beside}")
 
 
 def subjects(cfg: DictConfig) -> Iterator[Subject]:
@@ -148,9 +156,7 @@ def name_of(cfg: DictConfig) -> str:
 
 def chosen(cfg: DictConfig, name: str) -> DictConfig:
     """Return the config with another model: an option of the group `model`, or any of timm's."""
-    for override in overrides():
-        if override.lstrip("+~").startswith(("model=", "model.")):
-            raise ConfigError(f"{override}: must be left out with info.compare, which names the models")
+    refuse_model("info.compare, which names the models")
     known = options(local.config_folders(sys.argv[1:]), "model")
     if name not in known and ":" not in name and not is_model(split_model_name_tag(name)[0]):
         near = did_you_mean(name, [*known, *list_models()])

@@ -24,7 +24,7 @@ from hookline.commands.outputs import output_folder
 from hookline.config.checks import check_bool, check_number
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError
-from hookline.config.files import replacing, write_json
+from hookline.config.files import make_folder, replacing, write_json
 from hookline.config.instantiate import to_plain, told_at
 from hookline.data.decode import decode
 from hookline.data.sample_loader import resolve_workers
@@ -52,6 +52,7 @@ def predict(cfg: DictConfig) -> None:
     if inputs.video is not None:
         check_video(inputs.video)
     trained = open_run(cfg)
+    make_folder(out)
     started = time.perf_counter()
     items = predicted(cfg, trained, inputs)
     seconds = time.perf_counter() - started

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from hookline.config.checks import check_bool, check_number
@@ -103,19 +105,30 @@ class ProfilerHook(Hook):
         with replacing(self._folder / "operators.txt") as path:
             path.write_text(table)
         operators = [event for event in averages if not event.key.startswith("ProfilerStep")]
-        log.info("%s", slowest(operators, iterations, f"self_{kind}_time_total"))
+        log.info("%s", slowest(operators, iterations, f"self_{kind}_time_total", whole=self._whole(averages)))
         log.info("profile: %s (open the trace in https://ui.perfetto.dev)", shown(self._folder))
 
 
-def slowest(operators: list[Any], iterations: int, time: str) -> str:
+    def _whole(self, events: Iterable[Any]) -> float:
+        """Return the time of which shares are told, in microseconds, as operators.txt has it.
+
+        That is all of the profiled iterations, what is spent between operators included; on a GPU its kernels' time.
+        """
+        if not self._cuda:
+            return float(sum(event.self_cpu_time_total for event in events))
+        kernels = [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
+        return float(sum(event.self_device_time_total for event in kernels))
+
+
+def slowest(operators: list[Any], iterations: int, time: str, whole: float) -> str:
     """Return a table of the operators with the most own time, which it needs 80 columns for.
 
     Args:
         operators: averages of `torch.profiler`, with `key`, `count` and a time in microseconds.
         iterations: how many were profiled.
         time: the attribute that holds the time.
+        whole: the time of which shares are told, in microseconds.
     """
-    whole = sum(getattr(operator, time) for operator in operators) or 1.0
     ordered = sorted(operators, key=lambda operator: getattr(operator, time), reverse=True)
     lines = [f"slowest operators of {iterations} iterations, each without those that it calls:"]
     lines.append("   share  ms/iteration  calls/iteration  operator")
@@ -123,5 +136,5 @@ def slowest(operators: list[Any], iterations: int, time: str) -> str:
         own = getattr(operator, time)
         name = operator.key if len(operator.key) <= 36 else f"{operator.key[:35]}…"
         calls = operator.count / iterations
-        lines.append(f"  {100 * own / whole:4.1f} %  {own / 1000 / iterations:12.3f}  {calls:15.1f}  {name}")
+        lines.append(f"  {100 * own / (whole or 1.0):4.1f} %  {own / 1000 / iterations:12.3f}  {calls:15.1f}  {name}")
     return "\n".join(lines)
