@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 
 import numpy as np
@@ -114,6 +115,22 @@ def test_without_the_run_s_data_images_have_to_be_given(exported, monkeypatch):
     assert finished.status == 2
     assert finished.err.startswith("error: images=null: the run's validation images")
     assert finished.err.endswith("(data.root=away: there is no such folder); give images=FOLDER\n")
+
+
+@pytest.fixture
+def small_disk():
+    """Files cannot grow beyond 20 kB: the system says so as it does of a full disk, without a path."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch_export", "safetensors", "timm"])
+def test_a_full_disk_is_one_message(format, exported, tmp_path, small_disk):
+    finished, _ = exported(f"output_dir={tmp_path}/small", format=format)
+    assert finished.status == 2
+    assert finished.err == f"error: output_dir={tmp_path}/small: {tmp_path}/small: File too large\n"
 
 
 WRONG = {

@@ -621,6 +621,13 @@ def test_null_is_the_option_none(group, train):
     assert f"{group}=none" in overrides
 
 
+def test_null_takes_a_recipe_back(train):
+    plain = train("--cfg", "job")
+    taken_back = train("experiment=null", "debug=smoke", "debug=null", "sweep=null", "--cfg", "job")
+    assert (taken_back.status, taken_back.err) == (0, "")
+    assert taken_back.out == plain.out
+
+
 @pytest.mark.parametrize("removed", ["~param_groups", "~momentum_schedule", "~auto_scale_lr", "~freeze"])
 def test_a_preview_without_a_group(removed, run_task):
     finished = run_task(*TASKS["plot"], removed, "preview.iters_per_epoch=5", "preview.text=false")
