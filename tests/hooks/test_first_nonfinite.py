@@ -8,6 +8,7 @@ from tests.toy import toy_runner
 from torch import nn
 
 from hookline.hooks import Hook
+from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.first_nonfinite import FirstNonFiniteHook
 
 
@@ -68,10 +69,18 @@ def test_a_modules_output():
     assert found == (4, "not finite: the output of 3 (Forward) in the forward pass")
 
 
-def test_the_images():
-    def spoil(runner):
-        runner.batch.images[0] = torch.nan
+def test_weights_that_are_broken_are_not_validated():
+    runner = toy_runner(From(3, spoil), EvaluationHook(), FirstNonFiniteHook(), model=model())
+    runner.run()
+    assert (runner.status, runner.clock.iter) == ("diverged", 4)
+    assert not any(name.startswith("val/") for row in runner.history for name in row)
 
+
+def spoil(runner):
+    runner.batch.images[0] = torch.nan
+
+
+def test_the_images():
     assert reason_of(spoil, model())[1] == "not finite: the images that go into the model"
 
 

@@ -51,6 +51,15 @@ def test_what_is_flushed_can_be_read_while_the_file_is_open(tmp_path: Path) -> N
     file.close()
 
 
+def test_a_file_that_was_deleted_is_told(tmp_path: Path) -> None:
+    file = EventFile(tmp_path / "tensorboard")
+    file.path.unlink()
+    file.write({"a": 1.0}, 0)
+    with pytest.raises(OSError, match="the file was deleted"):
+        file.flush()
+    file.close()
+
+
 def test_an_event_after_the_time_between_flushes_reaches_the_disk(tmp_path: Path) -> None:
     file = EventFile(tmp_path, flush_seconds=0)
     file.write({"a": 1.0}, 0)

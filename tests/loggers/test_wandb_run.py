@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import json
-import struct
+import os
 import time
 from pathlib import Path
 
 import pytest
-from tests.loggers.broken_off import broken_off, run_of, timeless
+from tests.loggers.broken_off import Dies, broken_off, run_of, timeless
 
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.hooks import Hook
+from hookline.loggers import wandb_file
 from hookline.loggers.wandb_run import WandbSink
 
 pytest.importorskip("wandb")
 
 
 def records(path: Path):
-    """Yield the records of a .wandb file: LevelDB's log format (blocks of 32 KiB) behind seven bytes of its own."""
+    """Yield the records of a .wandb file."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    content, place, parts = path.read_bytes(), 7, b""
-    while place + 7 <= len(content):
-        if (left := 32768 - place % 32768) < 7:
-            place += left
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        parts += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # a record that is whole, or its last part
-            yield Record.FromString(parts)
-            parts = b""
+    yield from map(Record.FromString, wandb_file.records(path.read_bytes()))
 
 
-def read(directory: Path) -> tuple[set[str], dict[str, list[tuple[int, float]]], list]:
+def read(directory: Path, whole: bool = True) -> tuple[set[str], dict[str, list[tuple[int, float]]], list]:
     """Return the identifiers, the points by name and all records of what lies in a run directory."""
     ids, points, every = set(), {}, []
     for path in sorted(directory.glob("wandb/offline-run-*/*.wandb")):
         # W&B's own process writes the file, and may still do so when a run has ended.
-        while not (found := list(records(path))) or found[-1].WhichOneof("record_type") != "exit":
+        while not (found := list(records(path))) or (whole and found[-1].WhichOneof("record_type") != "exit"):
             time.sleep(0.01)
         for record in found:
             every.append(record)
@@ -74,6 +65,24 @@ def test_a_run_that_goes_on_is_the_same_run_and_has_no_point_twice(tmp_path, sav
     run_of({"sink": WandbSink()}, tmp_path / "whole").run()
     broken_off(WandbSink, tmp_path / "broken", saved, fails)
     ids, points, _ = read(tmp_path / "broken")
+    assert len(ids) == 1
+    assert timeless(points) == timeless(read(tmp_path / "whole")[1])
+
+
+@pytest.mark.parametrize("kept", [1, 4])
+def test_what_a_killed_run_had_sent_and_wandb_had_not_written_is_sent_again(tmp_path, kept):
+    run_of({"sink": WandbSink()}, tmp_path / "whole").run()
+    broken, dies = tmp_path / "broken", Dies(saved=4, fails=7)
+    with pytest.raises(RuntimeError, match="the run dies"):
+        run_of({"sink": WandbSink()}, broken, dies).run()
+    read(broken)
+    # A kill would leave this: no note of how the run ended, and a file that breaks off.
+    (broken / "wandb.json").write_text(json.dumps({"id": json.loads((broken / "wandb.json").read_text())["id"]}))
+    (file,) = broken.glob("wandb/offline-run-*/*.wandb")
+    while max(step for step, _ in read(broken, whole=False)[1]["train/loss"]) > kept:
+        os.truncate(file, file.stat().st_size - 100)
+    run_of({"sink": WandbSink()}, broken, Dies(-1, -1)).run(dies.kept)
+    ids, points, _ = read(broken, whole=False)
     assert len(ids) == 1
     assert timeless(points) == timeless(read(tmp_path / "whole")[1])
 

@@ -172,9 +172,8 @@ def _option(argument: str, override: Override, groups: Mapping[str, list[str]]) 
     known = groups[group]
     if override.is_add() and override.package is None:
         raise ConfigError(f"{argument}: every run has {group} already; write {argument.lstrip('+')}")
-    if value is None and not override.is_sweep_override() and not override.is_delete():
-        if "none" in known:
-            return f"{group}=none"
+    if value is None and not override.is_sweep_override() and not override.is_delete() and "none" in known:
+        return f"{group}=none"
     if argument.partition("=")[2] in known and not isinstance(value, str):
         return "{}={}".format(argument.partition("=")[0], quoted(argument.partition("=")[2]))  # named `inf`, or `1`
     names = value if isinstance(value, list) else [value]

@@ -10,7 +10,7 @@ class EvaluationHook(Hook):
     """Measure the model on the validation set at an interval, and at the end of training.
 
     The numbers, such as `val/top1`, go to the history; those of an average of the weights beside them, as
-    `val_<name>/top1`.
+    `val_<name>/top1`. A run that is ended as diverged is not measured again: its weights are of no use.
 
     Args:
         interval: epochs between evaluations.
@@ -41,6 +41,8 @@ class EvaluationHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         clock = runner.clock
+        if _diverged(runner):
+            return
         last = clock.iter >= clock.max_iters or runner.stop_training
         due = self.by_epoch and self._due(clock.epoch + 1)
         if (last or due) and self._measured != clock.iter:
@@ -48,7 +50,12 @@ class EvaluationHook(Hook):
 
     def between_updates(self, runner: Runner) -> None:
         # A hook may have ended the run because of the epoch's row.
-        if runner.stop_training and runner.clock.position <= 0 and self._measured != runner.clock.iter:
+        if (
+            runner.stop_training
+            and not _diverged(runner)
+            and runner.clock.position <= 0
+            and self._measured != runner.clock.iter
+        ):
             self._evaluate(runner)
 
     # After so many iterations was the last evaluation.
@@ -62,3 +69,7 @@ class EvaluationHook(Hook):
         runner.evaluate()
         for name, model in runner.averages.items():
             runner.evaluate(model, f"val_{name}")
+
+
+def _diverged(runner: Runner) -> bool:
+    return runner.stop_training and runner.stop_status == "diverged"

@@ -108,7 +108,6 @@ class ProfilerHook(Hook):
         log.info("%s", slowest(operators, iterations, f"self_{kind}_time_total", whole=self._whole(averages)))
         log.info("profile: %s (open the trace in https://ui.perfetto.dev)", shown(self._folder))
 
-
     def _whole(self, events: Iterable[Any]) -> float:
         """Return the time of which shares are told, in microseconds, as operators.txt has it.
 

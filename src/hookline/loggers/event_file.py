@@ -11,6 +11,7 @@ is TFRecord's (https://www.tensorflow.org/tutorials/load_data/tfrecord).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -97,9 +98,15 @@ class EventFile:
         self._events.put(Event(wall_time=time.time(), graph_def=definition))
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
+        """Hand everything to the operating system.
+
+        Raises:
+            OSError: it takes nothing, or somebody has deleted the file, to which the system would go on to write.
+        """
         self._next_flush = time.time() + self._flush_seconds
         self._events.flush()
+        if os.fstat(self._events.file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "the file was deleted", str(self.path))
 
     def sync(self) -> int:
         """Write everything to the disk, and return the file's length in bytes."""

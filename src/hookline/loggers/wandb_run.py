@@ -6,27 +6,36 @@ import json
 import logging
 import os
 import secrets
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hookline.config.checks import check_choice
+from hookline.config.files import write_json
 from hookline.config.flat import settings
 from hookline.config.packages import need
 from hookline.job import Job
 from hookline.loggers.sink import Row, Sink, beside_samples
+from hookline.loggers.wandb_file import last_step
 
-PROGRESS = "wandb.json"
+STORED = "wandb.json"
 MODES = ("offline", "online")
+
+# How often W&B's process writes what it has got to the disk; by its own measure it would be 15 seconds.
+FLUSH_SECONDS = 1.0
+# Iterations whose numbers a checkpoint holds.
+NEWEST = 1000
 
 
 class WandbSink(Sink):
     """Send a run to Weights & Biases, or keep it in the run's folder `wandb` for `wandb sync`.
 
     The run has an identifier for good, and all numbers of an iteration are sent at once, when those of a later one
-    come. W&B can take back nothing, so the sink notes in `wandb.json` up to where it has sent, and a run that goes on
-    from a checkpoint sends only what lies beyond: what it repeats is equal to the last bit. Where a guard has turned a
-    run back, W&B keeps the points from before.
+    come. W&B can take back nothing, so a run that goes on from a checkpoint asks up to where W&B has it, and sends only
+    what lies beyond: what it repeats is equal to the last bit. W&B writes in a process of its own, and what that has
+    not written is lost where a run is killed; so a checkpoint holds the newest numbers that were sent before it. Where
+    a guard has turned a run back, W&B keeps the points from before.
 
     Args:
         project: where the run appears.
@@ -66,18 +75,25 @@ class WandbSink(Sink):
         import wandb
 
         logging.getLogger("wandb").propagate = False  # it has a file of its own
-        self._path = job.directory / PROGRESS
+        self._path = job.directory / STORED
         stored = json.loads(self._path.read_text()) if resumed and self._path.is_file() else {}
         self._id: str = self.id or stored.get("id") or secrets.token_hex(4)
-        self._sent: int = stored.get("sent", -1) if stored.get("id") == self._id else -1
-        self._step = self._sent
+        # W&B's process may still be writing what a run that ended by itself has sent.
+        written = stored.get("sent", last_step(job.directory / "wandb", self._id))
+        self._sent: int = written if stored.get("id") == self._id else -1
         self._pending: dict[str, Any] = {}
+        self._newest: deque[tuple[int, dict[str, Any]]] = deque(maxlen=NEWEST)
         if self.mode == "online" and not wandb.login(timeout=30, verify=False):
             raise RuntimeError("nobody is logged in at W&B; run wandb login, or choose logger.wandb.mode=offline")
         about = {**self._about, "name": self._about["name"] or job.label}
         # Nothing of W&B's appears on the screen, where the progress bar is; of code the sink logs what hookline knows.
         quiet = wandb.Settings(
-            silent=True, console="off", disable_code=True, disable_git=True, x_save_requirements=False
+            silent=True,
+            console="off",
+            disable_code=True,
+            disable_git=True,
+            x_save_requirements=False,
+            x_transaction_log_flush_interval=FLUSH_SECONDS,
         )
         self._run = wandb.init(
             **about,
@@ -90,11 +106,14 @@ class WandbSink(Sink):
             reinit="create_new",
             allow_val_change=True,
         )
+        if self.mode == "online" and self._run.resumed:
+            self._sent = self._run.starting_step - 1
+        self._step = self._sent
         folder = Path(self._run.dir)
         (folder / "run_config.yaml").write_text(job.config)
         if job.origin.git_diff:
             (folder / "git.diff").write_text(job.origin.git_diff, errors="surrogateescape")
-        self._note()
+        write_json(self._path, {"id": self._id})
 
     def write(self, numbers: Row, step: int) -> None:
         self._add(numbers, step)
@@ -112,14 +131,17 @@ class WandbSink(Sink):
         # What belongs to the last iteration may not be complete where the run goes on: the checkpoint has it.
         if status != "interrupted":
             self._send()
+        write_json(self._path, {"id": self._id, "sent": self._sent})
         self._run.finish(exit_code=0 if status in ("completed", "stopped", "interrupted") else 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is to be sent of the last iteration."""
-        return {"step": self._step, "pending": dict(self._pending)}
+        """Return the newest numbers that were sent, and what is to be sent of the last iteration."""
+        return {"step": self._step, "pending": dict(self._pending), "newest": list(self._newest)}
 
     def resume(self, state: Mapping[str, Any], step: int, history: Sequence[Row]) -> None:
         self._step, self._pending = self._sent, {}
+        for sent_step, numbers in state.get("newest", []):
+            self._add(numbers, sent_step)
         self._add(state.get("pending", {}), state.get("step", -1))
 
     def _add(self, numbers: Mapping[str, Any], step: int) -> None:
@@ -135,17 +157,8 @@ class WandbSink(Sink):
             return
         pending, self._pending = self._pending, {}
         self._sent = self._step
+        self._newest.append((self._step, pending))
         self._run.log({name: _shown(value) for name, value in pending.items()}, step=self._step, commit=True)
-        self._note()
-
-    def _note(self) -> None:
-        # One short write into the place of the last: a run that is killed leaves the old content or the new one.
-        content = json.dumps({"id": self._id, "sent": self._sent}).ljust(128) + "\n"
-        file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
-        try:
-            os.pwrite(file, content.encode(), 0)
-        finally:
-            os.close(file)
 
 
 def _shown(value: Any) -> Any:
