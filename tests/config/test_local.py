@@ -13,6 +13,7 @@ from tests.test_docs import SECTIONS
 
 from hookline.commands.plot_lr import plot_lr
 from hookline.commands.show_param_groups import show_param_groups
+from hookline.config import local
 
 # What the docs tell a user to write, and what the linter and the tests on style would not let pass elsewhere.
 FILES = {path: content for section in SECTIONS for path, content in section.files.items()} | {
@@ -104,3 +105,32 @@ def test_a_misspelt_option_is_told_with_ones_own(written, run_task):
     finished = run_task(plot_lr, "plot_lr", "lr_schedule=half_cosin")
     assert finished.status == 2
     assert "Did you mean 'half_cosine'" in finished.err
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints", "evaluation", "a/b"])
+@pytest.mark.parametrize("mark", ["checkpoints/iter_00000009.pt", ".hydra/config.yaml"])
+def test_one_in_a_run_directory_is_left_out(place, mark, tmp_path, monkeypatch):
+    (tmp_path / mark).parent.mkdir()
+    (tmp_path / mark).touch()
+    (tmp_path / place / "local" / "conf").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / place)
+    assert tmp_path not in {parent for folder in local.folders() for parent in folder.parents}
+
+
+def test_one_beside_a_checkpoint_is_left_out(tmp_path, monkeypatch):
+    (tmp_path / "local").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert local.folders()[0] == tmp_path / "local"
+    (tmp_path / "best.pt").touch()
+    assert tmp_path / "local" not in local.folders()
+
+
+def test_its_modules_are_found_and_no_file_of_paths_is_run(tmp_path, monkeypatch):
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "owned.pth").write_text("import pathlib; pathlib.Path('owned').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    local.register()
+    local.register()
+    assert sys.path.count(str(tmp_path / "local")) == 1
+    assert not (tmp_path / "owned").exists()

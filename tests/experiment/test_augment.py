@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from omegaconf import OmegaConf
 from tests.conftest import CONF
 
@@ -229,6 +230,15 @@ def test_a_run_that_goes_on_has_the_numbers_that_it_had(config, resolved, name):
     then, now = resolved(f"augment={name}", "model=resnet18", "augment.std=null"), config(f"augment={name}")
     keep_chosen(now, {"config": OmegaConf.to_yaml(then, resolve=True)})
     assert now.augment == then.augment
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"_target_": "os.system", "command": "x"}, [{"_target_": "os.abort"}], "${oc.env:HOME}"]
+)
+def test_what_a_checkpoint_says_was_chosen_is_nothing_to_build(chosen, config):
+    now = config("augment=imagenet")
+    keep_chosen(now, {"config": yaml.safe_dump({"augment": {"size": chosen, "crop_pct": 0.5}})})
+    assert (now.augment.size, now.augment.crop_pct) == ("auto", 0.5)
 
 
 def test_any_v2_transform_is_taken(resolved):

@@ -98,6 +98,7 @@ TARGETS = [
     node("torchvision.models.resnet18", weights="DEFAULT"),
     node("timm.models.load_checkpoint", model=1, checkpoint_path="owned"),
     node("timm.models.resnet18", pretrained=True),
+    node("timm.task.DistillationTeacher", model_name_or_module="hf-hub:a/b", num_classes=2),
     node("hookline.load", run=".", trust=True),
     node("hookline.experiment.trained.load", run=".", trust=True),
     node("hookline.experiment.compose_config"),
@@ -238,6 +239,43 @@ def test_a_models_name_leads_nowhere(stranger, tmp_path):
             hookline.load(run)
 
 
+MAKER = node("timm.create_model", model_name="test_resnet", pretrained=True, pretrained_cfg={"url": "http://x/y.pth"})
+BY_PLACE = node("timm.create_model", _args_=["test_resnet", True, {"url": "http://localhost/x.pth"}])
+
+MAKERS = {
+    "a transform": lambda config: config["data"]["transforms"].update(x=MAKER),
+    "an argument of a transform": lambda config: config["data"]["transforms"]["resize"].update(size=MAKER),
+    "a hook": lambda config: config["hooks"].update(x=MAKER),
+    "the loss": lambda config: config.update(loss=MAKER),
+    "another name": lambda config: config.update(loss={**MAKER, "_target_": "timm.models.create_model"}),
+    "torchvision's": lambda config: config.update(
+        loss=node("hookline.models.build.torchvision_model", name="resnet18", weights="DEFAULT")
+    ),
+    "a key that begins like the model": lambda config: config.update(models=MAKER),
+    "by place": lambda config: config.update(model=BY_PLACE),
+    "by place, in a list": lambda config: config.update(model=node("torch.nn.Sequential", _args_=[BY_PLACE])),
+    "partially": lambda config: config["model"].update(x={**MAKER, "_partial_": True}),
+}
+
+
+@pytest.mark.parametrize("change", MAKERS.values(), ids=MAKERS.keys())
+def test_a_model_is_made_in_the_models_node_alone_and_by_the_names_of_arguments(change, stranger, monkeypatch):
+    fetched = []
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *a, **k: fetched.append(a))
+    with pytest.raises(ConfigError, match=r"makes a model, which is for|takes its arguments by their names"):
+        hookline.load(stranger(change))
+    assert fetched == []
+
+
+def test_a_model_within_the_model_is_made_without_weights(stranger, monkeypatch):
+    fetched = []
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *a, **k: fetched.append(a))
+    run = stranger(lambda config: config.update(model=node("torch.nn.Sequential", _args_=[MAKER])))
+    with pytest.raises(ConfigError, match="do not fit the model"):
+        hookline.load(run)
+    assert fetched == []
+
+
 def test_files_of_weights_that_a_config_names_stay_closed(stranger, tmp_path, monkeypatch):
     opened = []
     monkeypatch.setattr("timm.models._helpers.load_state_dict", lambda path, *a, **k: opened.append(path))
@@ -356,6 +394,18 @@ OVERRIDES = [
     "not an override at all {",
     "model._target_=torch.hub.load",
     "+model.act_layer._target_=my_acts.Act",
+    "loss=../../../../tmp/evil/loss",
+    "+loss@hooks.zz=../../evil/loss",
+    "loss=/tmp/evil/loss",
+    "loss='~/evil'",
+    "loss=recipe/../../evil",
+    "logger=[tensorboard,../evil]",
+    "loss=${data.root}",
+    "data@hydra.job=digits",
+    " loss=bce",
+    "model.model_name='hf-hub:a/b'",
+    "+hooks.x._target_=timm.create_model",
+    "+hooks.x={_target_:timm.create_model,model_name:resnet18,pretrained:true}",
 ]
 
 
@@ -373,7 +423,8 @@ def test_stored_overrides_that_do_more_than_choose_are_refused(override, tmp_pat
 def test_stored_overrides_that_choose_are_taken_up_but_for_trust(tmp_path):
     stored = tmp_path / ".hydra" / "overrides.yaml"
     stored.parent.mkdir()
-    usual = ["model=resnet18", "+hooks.slow._target_=hookline.hooks.ema.EMAHook", "data.root='~/x'", "~hooks.text"]
+    usual = ["model=resnet18", "loss=recipe/rsb_a1", "logger=[csv,wandb]"]
+    usual += ["+hooks.slow._target_=hookline.hooks.ema.EMAHook", "data.root='~/x'", "~hooks.text"]
     stored.write_text(yaml.safe_dump([*usual, "trust=true"]))
     found = with_stored_overrides([f"resume={tmp_path}", "trust=[my_acts]"])
     assert found[: len(usual)] == usual

@@ -64,10 +64,10 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
         raise ConfigError(f"resume={given}: {stored} cannot be read: {reason_of(error)}") from error
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise ConfigError(f"resume={given}: {stored} is damaged: it holds no list of overrides")
-    check_overrides(overrides, _trust(arguments), str(stored))
     added = {_key(override) for override in overrides if override.startswith("+")}
     now = {_key(argument) for argument in arguments} | {"resume", "resume_force", "trust"}
     kept = [override for override in overrides if _key(override) not in now]
+    check_overrides(kept, _trust(arguments), str(stored))
     # A key that the run was started with is there already: it takes no plus, and to remove it is not to add it.
     given_now = [f"+{a}" if _key(a) in added and a[0] not in "+~-" else a for a in arguments]
     given_now = [a for a in given_now if not (a.startswith("~") and _key(a) in added)]

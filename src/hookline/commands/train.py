@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +22,7 @@ from hookline.commands.signals import ending, exit_status
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, reason_of, told_of
 from hookline.config.files import replacing
+from hookline.config.flat import flat
 from hookline.data.sample_loader import SampleLoader
 from hookline.engine import Runner
 from hookline.engine.device import device_name
@@ -111,15 +113,17 @@ def train(cfg: DictConfig) -> float:
 
 
 def keep_chosen(cfg: DictConfig, state: Mapping[str, Any]) -> None:
-    """Let a run that goes on have what was chosen for it where its config leaves that open."""
-    stored = OmegaConf.create(state["config"] or "{}")
+    """Let a run that goes on have what was chosen for it where its config leaves that open.
+
+    The checkpoint may be a stranger's: of what it says, words, numbers and lists of these are taken, nothing to build.
+    """
+    stored = dict(flat(yaml.safe_load(state["config"])))
     augment = [f"augment.{key}" for key in cfg.get("augment") or ()]
     for key in ("runner.threads", *augment):
-        if (
-            OmegaConf.select(cfg, key) in ("auto", "test", None)
-            and (chosen := OmegaConf.select(stored, key)) is not None
-        ):
-            OmegaConf.update(cfg, key, chosen)
+        if OmegaConf.select(cfg, key) in ("auto", "test", None) and (chosen := stored.get(key)) is not None:
+            values = chosen if isinstance(chosen, list) else [chosen]
+            if all(isinstance(value, str | int | float) and "${" not in str(value) for value in values):
+                OmegaConf.update(cfg, key, chosen)
 
 
 def store_config(cfg: DictConfig, directory: Path) -> None:

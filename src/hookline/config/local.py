@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import site
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,13 +15,16 @@ from hookline.config import paths
 
 
 def folders() -> list[Path]:
-    """Return the folders `local` that there are; not one in a run directory, which may be a stranger's."""
-    places = (Path.cwd() / "local", paths.conf().parent / "local")
-    return [folder for folder in dict.fromkeys(places) if folder.is_dir() and not _is_run(folder.parent)]
+    """Return the folders `local` that there are; not one with a run or with checkpoints, which may be a stranger's."""
+    place, project = Path.cwd(), paths.conf().parent
+    places = [project] if place == project or _has_run(place) else [place, project]
+    return [folder / "local" for folder in places if (folder / "local").is_dir()]
 
 
-def _is_run(folder: Path) -> bool:
-    return (folder / "checkpoints").is_dir() or (folder / ".hydra").is_dir()
+def _has_run(place: Path) -> bool:
+    """Say whether a folder holds checkpoints, or is a run directory or within one."""
+    is_run = any((folder / ".hydra").is_dir() or any(folder.glob("checkpoints/*.pt")) for folder in place.parents)
+    return is_run or (place / ".hydra").is_dir() or (place / "checkpoints").is_dir() or any(place.glob("*.pt"))
 
 
 def config_folders(arguments: Sequence[str] = ()) -> list[Path]:
@@ -48,6 +51,7 @@ class LocalConfigs(SearchPathPlugin):
 
 def register() -> None:
     """Make users' own configs known to Hydra and their modules to Python; may be called again."""
-    for folder in folders():
-        site.addsitedir(str(folder))  # behind what is installed, once
+    for folder in map(str, folders()):
+        if folder not in sys.path:  # behind what is installed; unlike `site`, without what .pth files in it would run
+            sys.path.append(folder)
     Plugins.instance().register(LocalConfigs)

@@ -25,17 +25,19 @@ PACKAGES = ("torch", "torchvision", "timm", "hookline")
 CLOSED = (
     *("torch.hub", "torch.jit", "torch.fx", "torch.package", "torch.utils", "torch.distributed", "torch.testing"),
     *("torch.onnx", "torch.export", "torch.multiprocessing", "torch.serialization", "torch.classes", "torch.ops"),
-    *("torch.compiler", "torch.profiler", "torchvision.io", "torchvision.datasets", "timm.utils"),
+    *("torch.compiler", "torch.profiler", "torchvision.io", "torchvision.datasets", "timm.utils", "timm.task"),
     *("hookline.commands", "hookline.experiment", "hookline.config", "hookline.checkpoint", "hookline.job"),
 )
 
-# The functions that configs name; any other target is a class.
-FUNCTIONS = (
+# The functions that make models. They fetch and open weights, so they are called where these are left out.
+MODELS = (
     "timm.create_model",
     "hookline.models.build.torchvision_model",
     "hookline.models.small_images.small_image_resnet",
-    "hookline.data.torchvision_source",
 )
+
+# The functions that configs name; any other target is a class.
+FUNCTIONS = (*MODELS, "hookline.data.torchvision_source")
 
 # Classes that are parts of a run, with their subclasses in the packages above.
 KINDS = (
@@ -60,6 +62,10 @@ NOT_NAMED = ("hookline.data.cache", "hookline.data.held")
 WEIGHTS = {"pretrained": False, "weights": None, "checkpoint_path": None, "weights_backbone": None}
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
+
+# How an override begins, and the name of an option of a config group: a file in its folder, or in one below it.
+_OVERRIDE = re.compile(r"[+~]{0,2}\w")
+_OPTION = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 def check_trust(trust: object) -> None:
@@ -116,10 +122,7 @@ def check_config(plain: Any, trust: Trust, told: str) -> None:
         for text in (name, value):
             if isinstance(text, str) and "${" in text:
                 raise _refused(told, key, text, "is an interpolation, which could read what is not the run's")
-        if name == "_target_" and value is not None:
-            check_target(value, trust, told, key)
-        if name == "model_name" and isinstance(value, str) and ":" in value:
-            raise _refused(told, key, value, "leads to a folder or a hub")
+    _check_calls(plain, trust, told)
 
 
 def check_target(path: object, trust: Trust, told: str, key: str) -> None:
@@ -161,26 +164,48 @@ def check_overrides(overrides: Sequence[str], trust: Trust, told: str) -> None:
     if trust is True:
         return
     for text in overrides:
-        if text.startswith("-"):
-            raise _refused(told, "overrides", text, "is a flag")
+        if not _OVERRIDE.match(text):
+            raise _refused(told, "overrides", text, "is a flag, or does not begin with a key")
         try:
             override = OverridesParser.create().parse_override(text)
             value = None if override.is_sweep_override() else override.value()
         except Exception as error:  # whatever the grammar says of a line that no run has written
             raise _refused(told, "overrides", text, f"cannot be read ({reason_of(error)})") from error
         key = str(override.key_or_group)
-        if re.match(r"hydra\b", key) or override.is_sweep_override():
+        if any(re.match(r"hydra\b", part) for part in (key, override.package or "")) or override.is_sweep_override():
             raise _refused(told, "overrides", text, "is about Hydra itself, or has several values")
-        _check_values({key.rpartition(".")[2]: value}, trust, told, text)
+        # Only a key without a dot may be a group, and of a group a path would lead to a file anywhere.
+        for option in value if isinstance(value, list) else [value]:
+            if "." not in key and isinstance(option, str) and not _OPTION.fullmatch(option):
+                raise _refused(told, "overrides", text, "is not the name of an option")
+        node: Any = value
+        for name in reversed(key.split(".")):
+            node = {name: node}
+        for _, name, part in _entries(node, ""):
+            for word in (name, part):
+                if isinstance(word, str) and "${" in word and ":" in word:
+                    raise _refused(
+                        told, "overrides", text, "is an interpolation, which could read what is not the run's"
+                    )
+        _check_calls(node, trust, told)
 
 
-def _check_values(node: Any, trust: Trust, told: str, text: str) -> None:
-    for _, name, value in _entries(node, ""):
-        for part in (name, value):
-            if isinstance(part, str) and "${" in part and ":" in part:
-                raise _refused(told, "overrides", text, "is an interpolation, which could read what is not the run's")
+def _check_calls(plain: Any, trust: Trust, told: str) -> None:
+    """Raise `ConfigError` where a config calls what a stranger's must not, or in a way that it must not."""
+    entries = list(_entries(plain, ""))
+    for key, name, value in entries:
         if name == "_target_" and value is not None:
-            check_target(value, trust, told, "_target_")
+            check_target(value, trust, told, key)
+        if name == "model_name" and isinstance(value, str) and ":" in value:
+            raise _refused(told, key, value, "leads to a folder or a hub")
+    for key, _, value in entries:
+        if not isinstance(value, Mapping) or not _makes_model(path := value.get("_target_"), trust):
+            continue
+        if re.split(r"[.[]", key)[0] != "model":
+            raise _refused(told, f"{key}._target_", path, "makes a model, which is for the node `model` alone")
+        for way in ("_args_", "_partial_"):
+            if value.get(way):
+                raise _refused(told, f"{key}.{way}", value[way], f"{path} takes its arguments by their names, at once")
 
 
 def _entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
@@ -205,6 +230,13 @@ def _resolved(path: str, told: str, key: str) -> Any:
     if found is not again:
         raise _refused(told, key, path, "names two things")
     return found
+
+
+def _makes_model(path: object, trust: Trust) -> bool:
+    """Say whether a `_target_` that has been checked is a function that makes models, under whatever name."""
+    if path is None or (not isinstance(trust, bool) and _below(str(path), trust)):
+        return False
+    return any(resolve_name(str(path)) is resolve_name(name) for name in MODELS)
 
 
 def _is_part(found: Any) -> bool:
