@@ -267,6 +267,18 @@ def test_a_model_is_made_in_the_models_node_alone_and_by_the_names_of_arguments(
     assert fetched == []
 
 
+@pytest.mark.parametrize("target", ["torchvision_source", "HuggingFace", "ImageFolder", "FashionMNIST", "Digits"])
+def test_data_are_opened_by_the_node_of_the_data_alone(target, stranger):
+    data = node(f"hookline.data.{target}", name="CIFAR10", root=".", download=True)
+    for change in (
+        lambda config: config["data"]["transforms"].update(x=data),
+        lambda config: config["model"].update(act_layer=data),
+        lambda config: config.update(loss=[data]),
+    ):
+        with pytest.raises(ConfigError, match="opens data, which is for the node `data` alone"):
+            hookline.load(stranger(change))
+
+
 def test_a_model_within_the_model_is_made_without_weights(stranger, monkeypatch):
     fetched = []
     monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *a, **k: fetched.append(a))
@@ -374,6 +386,61 @@ def test_broken_content_is_told(trained_run, tmp_path):
             hookline.load(tmp_path / "broken.pt")
 
 
+def damage(*keys, value):
+    def change(config):
+        for key in keys[:-1]:
+            config = config[key]
+        config[keys[-1]] = value
+
+    return pytest.param(change, id=f"{'.'.join(keys)}={value}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(damage(group, value=value) for group in ("augment", "data") for value in (7, "x", [])),
+        *(damage("evaluation", value=value) for value in ([1], "x", {"monitor": 7})),
+        *(damage(group, value=value) for group in ("model", "runner") for value in (7, "x", [1])),
+        *(damage("augment", "mean", value=7), damage("data", value=None), damage("data", "transforms", value=7)),
+    ],
+)
+def test_a_damaged_config_is_told_in_one_line(change, stranger):
+    with pytest.raises(ConfigError) as error:
+        hookline.load(stranger(change))
+    assert "\n" not in str(error.value)
+
+
+def test_names_of_classes_are_no_commands_to_a_terminal(stranger):
+    run = stranger("")
+    names = [f"{number} é" for number in range(9)] + ["a\x1b]0;owned\x07\x9bb"]
+    (run / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    assert hookline.load(run).classes == [*names[:9], r"a\x1b]0;owned\x07\x9bb"]
+
+
+def test_a_link_in_the_place_of_the_names_is_not_followed(stranger, tmp_path):
+    run = stranger("")
+    (tmp_path / "secret.txt").write_text("secret\n" * 10)
+    (run / "classes.txt").symlink_to(tmp_path / "secret.txt")
+    assert "secret" not in hookline.load(run).classes
+
+
+@pytest.mark.parametrize("name", ["train.log", "checkpoints", "tensorboard/events.1", ".hydra/config.yaml"])
+def test_a_run_with_a_link_that_leads_out_of_it_does_not_go_on(name, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    other.mkdir()
+    for folder in ("wandb", ".hydra", "tensorboard"):
+        (run / folder).mkdir(parents=True)
+    (run / ".hydra" / "overrides.yaml").write_text("[seed=3]")
+    (run / "inside").symlink_to(run / "tensorboard")
+    (run / "wandb" / "debug.log").symlink_to(other)
+    (tmp_path / "link").symlink_to(run)
+    assert with_stored_overrides([f"resume={tmp_path / 'link'}"])[0] == "seed=3"
+    (run / name).symlink_to(other)
+    with pytest.raises(ConfigError, match=r"is a link that leads out of the run; .*give trust=true"):
+        with_stored_overrides([f"resume={run}"])
+    assert with_stored_overrides([f"resume={run}", "trust=true"])[0] == "seed=3"
+
+
 OVERRIDES = [
     "--config-dir=evil",
     "-m",
@@ -405,6 +472,7 @@ OVERRIDES = [
     " loss=bce",
     "model.model_name='hf-hub:a/b'",
     "+hooks.x._target_=timm.create_model",
+    "+hooks.x._target_=hookline.data.HuggingFace",
     "+hooks.x={_target_:timm.create_model,model_name:resnet18,pretrained:true}",
 ]
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 from hookline.analysis.evaluation import write_curves, write_mistakes, write_tables
-from hookline.commands.of_run import open_run
+from hookline.commands.of_run import folder_in_run, open_run
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError
 from hookline.config.errors import shown as shown_value
@@ -96,8 +96,9 @@ def one(cfg: DictConfig, trained: Trained, part: str | None) -> Measured:
         part: the name of its folder in `output_dir`, where there are two.
     """
     source = source_of(cfg, trained)
-    folder = trained.run_dir / "evaluation"
-    if cfg.output_dir is not None:
+    if cfg.output_dir is None:
+        folder = folder_in_run(trained, cfg, "evaluation")
+    else:
         folder = Path(cfg.output_dir).expanduser() / (part or "")
     make_folder(folder)
     with told_at("data"):

@@ -13,7 +13,7 @@ from torch import Tensor
 from hookline.analysis import export as exporting
 from hookline.analysis.export import Normalized, Subject
 from hookline.analysis.export_formats import FORMATS, GRAPHS
-from hookline.commands.of_run import open_run
+from hookline.commands.of_run import folder_in_run, open_run
 from hookline.config.checks import check_bool, check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.files import write_json
@@ -45,7 +45,8 @@ def export(cfg: DictConfig) -> None:
         about=about(cfg, trained, normalize),
         preprocessing=preprocessing(trained, normalize),
     )
-    out = Path(cfg.output_dir).expanduser() if cfg.output_dir else trained.run_dir / "export" / cfg.format
+    given = cfg.output_dir
+    out = Path(given).expanduser() if given else folder_in_run(trained, cfg, "export", cfg.format)
     with told_at(""):
         difference = exporting.export(FORMATS[cfg.format], subject, expected, out, cfg.tolerance)
     write_json(out / "export.json", {**subject.about, "format": cfg.format, "largest_difference": difference.largest})

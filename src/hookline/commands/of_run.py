@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
@@ -61,6 +62,18 @@ def open_run(cfg: DictConfig, run: str | None = None, device: str | None = None)
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise ConfigError(f"overrides={overrides}: must be a list of KEY=VALUE")
     return load(run, weights=cfg.weights, device=device or cfg.device, overrides=overrides, trust=plain["trust"])
+
+
+def folder_in_run(trained: Trained, cfg: DictConfig, *names: str) -> Path:
+    """Return the folder of a run directory that a command writes to; no link in it may lead out of the run.
+
+    Raises:
+        ConfigError: one does, and the run is not trusted.
+    """
+    from hookline.experiment.trust import check_links
+
+    check_links(trained.run_dir, cfg.trust is True, f"run={trained.run_dir}", within=names[0])
+    return trained.run_dir.joinpath(*names)
 
 
 def _with_checkpoint(arguments: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from hookline.config.files import replacing
 from hookline.config.flat import flat
 from hookline.config.instantiate import told_at
 from hookline.config.quoting import quoted
-from hookline.experiment.trust import check_overrides
+from hookline.experiment.trust import check_links, check_overrides
 from hookline.loggers.console import log_file_lengths
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     run_dir = run_directory(Path(str(given)).expanduser())
     if any(_key(argument) == "hydra.run.dir" for argument in arguments):
         raise ConfigError(f"resume={given}: goes on in its own directory; leave out hydra.run.dir, or give resume=auto")
+    trust = _trust(arguments)
+    check_links(run_dir, trust, f"resume={given}")
     stored = run_dir / OVERRIDES
     try:
         overrides = yaml.safe_load(stored.read_text())
@@ -67,7 +69,7 @@ def with_stored_overrides(arguments: Sequence[str]) -> list[str]:
     added = {_key(override) for override in overrides if override.startswith("+")}
     now = {_key(argument) for argument in arguments} | {"resume", "resume_force", "trust"}
     kept = [override for override in overrides if _key(override) not in now]
-    check_overrides(kept, _trust(arguments), str(stored))
+    check_overrides(kept, trust, str(stored))
     # A key that the run was started with is there already: it takes no plus, and to remove it is not to add it.
     given_now = [f"+{a}" if _key(a) in added and a[0] not in "+~-" else a for a in arguments]
     given_now = [a for a in given_now if not (a.startswith("~") and _key(a) in added)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     Picture = Image.Image | Path | str | np.ndarray | Tensor
 
 WEIGHTS = ("best", "last", "ema")
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 # Images that `predict` puts through the model at once.
 BATCH = 32
@@ -241,37 +245,39 @@ def load(
         raise ConfigError(f"run={run}: {checkpoint} holds no config and no parts of a run")
     stored = read_config(content["config"], trust, str(checkpoint))
     cfg = changed(stored, overrides)
-    # An override of the transforms has the last word on the size of the images.
-    own_size = _shaping(cfg) == _shaping(stored)
-    if cfg.get("model") is None or cfg.get("runner") is None:
+    if not OmegaConf.is_dict(cfg.get("model")) or not OmegaConf.is_dict(cfg.get("runner")):
         raise ConfigError(f"run={run}: the config in {checkpoint} has no model or no runner")
-    cfg.model = without_weights(OmegaConf.to_container(cfg.model, resolve=True))
-    inputs = _inputs(content, cfg, run_dir, str(run))
-    _settle(cfg, inputs)
-    if trust:
-        from hookline.config import local
+    with _told_as_damage(checkpoint):
+        cfg.model = without_weights(OmegaConf.to_container(cfg.model, resolve=True))
+        inputs = _inputs(content, cfg, run_dir, str(run))
+        _settle(cfg, inputs)
+        if trust:
+            from hookline.config import local
 
-        local.register()
-    state, which = _state(content, weights, checkpoint)
-    model = _built(cfg, inputs, state, checkpoint).to(place).eval()
-    clock = content["parts"].get("clock") or {}
-    history = content["parts"].get("history") or {}
-    rows = history.get("rows") if isinstance(history, Mapping) else None
+            local.register()
+        state, which = _state(content, weights, checkpoint)
+        model = _built(cfg, inputs, state, checkpoint)
+        # An override of the transforms has the last word on the size of the images.
+        transforms = _transforms(cfg, inputs, own_size=_shaping(cfg) == _shaping(stored))
+        clock = content["parts"].get("clock") or {}
+        epoch, iterations = int(clock.get("epoch", 0)), int(clock.get("iter", 0))
+        history = content["parts"].get("history") or {}
+        rows = list((history.get("rows") if isinstance(history, Mapping) else None) or [])
     outputs = _outputs(cfg, inputs["classes"])
     return Trained(
         cfg=cfg,
         run_dir=run_dir,
         checkpoint=checkpoint,
         weights=which,
-        model=model,
+        model=model.to(place).eval(),
         classes=[*inputs["classes"], *(f"class {number}" for number in range(len(inputs["classes"]), outputs))],
         labels=inputs["labels"],
-        transforms=_transforms(cfg, inputs, own_size),
+        transforms=transforms,
         device=place,
         shape=tuple(inputs["shape"]),
-        epoch=int(clock.get("epoch", 0)),
-        iterations=int(clock.get("iter", 0)),
-        history=list(rows or []),
+        epoch=epoch,
+        iterations=iterations,
+        history=rows,
     )
 
 
@@ -335,18 +341,34 @@ def _inputs(content: Mapping[str, Any], cfg: DictConfig, run_dir: Path, run: str
             raise ValueError("the shape is none of an image, or there are no classes")
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"run={run}: its checkpoint does not say what its model gets: {reason_of(error)}") from error
-    if names.is_file():
+    if names.is_file() and not names.is_symlink():  # a link in a stranger's run may lead to any file
         # A file may have been edited, to give classes better names.
         lines = names.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         if len(lines) == len(classes):
             inputs["classes"] = lines
+    # Names are printed, and to a terminal control characters are commands.
+    inputs["classes"] = [CONTROL.sub(lambda found: repr(found[0])[1:-1], name) for name in inputs["classes"]]
     return inputs
+
+
+@contextmanager
+def _told_as_damage(checkpoint: Path) -> Iterator[None]:
+    """Turn whatever a stored config's values lead to into one message about it."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{checkpoint}: its content is damaged: {reason_of(error)}") from error
 
 
 def _inputs_from_data(cfg: DictConfig, run: str) -> dict[str, Any]:
     from hookline.experiment.augment import normalization
     from hookline.experiment.data import build_source, input_shape
 
+    if OmegaConf.is_dict(cfg.get("data")) and "download" in cfg.data:
+        cfg = cfg.copy()
+        cfg.data.download = False
     try:
         source = build_source(cfg, "train")
         normalize = normalization(cfg, source)

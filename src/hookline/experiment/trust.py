@@ -7,8 +7,10 @@ itself is judged, not its spelling.
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -36,8 +38,11 @@ MODELS = (
     "hookline.models.small_images.small_image_resnet",
 )
 
+# The function that makes a data set.
+DATA = "hookline.data.torchvision_source"
+
 # The functions that configs name; any other target is a class.
-FUNCTIONS = (*MODELS, "hookline.data.torchvision_source")
+FUNCTIONS = (*MODELS, DATA)
 
 # Classes that are parts of a run, with their subclasses in the packages above.
 KINDS = (
@@ -60,6 +65,8 @@ NOT_NAMED = ("hookline.data.cache", "hookline.data.held")
 
 # Arguments that fetch or open a file of weights; the weights of a run are in its checkpoint.
 WEIGHTS = {"pretrained": False, "weights": None, "checkpoint_path": None, "weights_backbone": None}
+
+TRUSTED = "where you know who made the run, give trust=true"
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
@@ -190,6 +197,27 @@ def check_overrides(overrides: Sequence[str], trust: Trust, told: str) -> None:
         _check_calls(node, trust, told)
 
 
+def check_links(run_dir: Path, trust: Trust, told: str, within: str | None = None) -> None:
+    """Raise `ConfigError` where a link in a run directory leads out of it, to what would be read or written elsewhere.
+
+    Args:
+        run_dir: the run directory; it may itself be reached through links.
+        trust: true lets links lead anywhere.
+        told: what the message begins with.
+        within: the folder of it that is meant, with all that is in it; None for all of them.
+    """
+    check_trust(trust)
+    inside = run_dir.resolve()
+    for above, folders, files in os.walk(inside):
+        if within is not None and Path(above) == inside:
+            folders[:], files = [name for name in folders if name == within], [name for name in files if name == within]
+        for path in (Path(above, name) for name in (*folders, *files)):
+            if trust is not True and path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                raise ConfigError(f"{told}: {path} is a link that leads out of the run; {TRUSTED}")
+        # W&B keeps links of its own in its folder, to its logs.
+        folders[:] = [name for name in folders if name != "wandb"]
+
+
 def _check_calls(plain: Any, trust: Trust, told: str) -> None:
     """Raise `ConfigError` where a config calls what a stranger's must not, or in a way that it must not."""
     entries = list(_entries(plain, ""))
@@ -199,7 +227,13 @@ def _check_calls(plain: Any, trust: Trust, told: str) -> None:
         if name == "model_name" and isinstance(value, str) and ":" in value:
             raise _refused(told, key, value, "leads to a folder or a hub")
     for key, _, value in entries:
-        if not isinstance(value, Mapping) or not _makes_model(path := value.get("_target_"), trust):
+        path = value.get("_target_") if isinstance(value, Mapping) else None
+        if path is None or (not isinstance(trust, bool) and _below(str(path), trust)):
+            continue
+        found = resolve_name(str(path))
+        if _is_source(found) and key != "data":
+            raise _refused(told, f"{key}._target_", path, "opens data, which is for the node `data` alone")
+        if not any(found is resolve_name(name) for name in MODELS):
             continue
         if re.split(r"[.[]", key)[0] != "model":
             raise _refused(told, f"{key}._target_", path, "makes a model, which is for the node `model` alone")
@@ -232,11 +266,9 @@ def _resolved(path: str, told: str, key: str) -> Any:
     return found
 
 
-def _makes_model(path: object, trust: Trust) -> bool:
-    """Say whether a `_target_` that has been checked is a function that makes models, under whatever name."""
-    if path is None or (not isinstance(trust, bool) and _below(str(path), trust)):
-        return False
-    return any(resolve_name(str(path)) is resolve_name(name) for name in MODELS)
+def _is_source(found: Any) -> bool:
+    source = resolve_name("hookline.data.Source")
+    return found is resolve_name(DATA) or (inspect.isclass(found) and issubclass(found, source))
 
 
 def _is_part(found: Any) -> bool:
@@ -252,6 +284,4 @@ def _below(path: str, prefixes: Sequence[str]) -> bool:
 def _refused(told: str, key: str, value: object, reason: str) -> ConfigError:
     module = str(value).partition(".")[0]
     named = f" or trust=[{module}]" if key.endswith("_target_") and re.fullmatch(r"\w+", module) else ""
-    return ConfigError(
-        f"{told}: {key}={shown(value)}: {reason}; where you know who made the run, give trust=true{named}"
-    )
+    return ConfigError(f"{told}: {key}={shown(value)}: {reason}; {TRUSTED}{named}")
