@@ -149,6 +149,20 @@ def test_a_run_that_could_write_elsewhere_does_not(measure, copied, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"copied"}
 
 
+@pytest.mark.parametrize("name", ["evaluation", "evaluation/deep/x.csv"])
+def test_files_are_not_written_through_a_link_that_leads_out_of_the_run(name, measure, copied, tmp_path):
+    (tmp_path / "other").mkdir()
+    (copied / name).parent.mkdir(parents=True, exist_ok=True)
+    (copied / name).symlink_to(tmp_path / "other")
+    (copied / "elsewhere").symlink_to(tmp_path / "other")  # in which nothing is written
+    finished = measure(f"run={copied}")
+    assert finished.status == 2
+    assert f"{copied / name} is a link that leads out of the run" in finished.err
+    assert list((tmp_path / "other").iterdir()) == []
+    assert measure(f"run={copied}", "trust=true").status == 0
+    assert measure(f"run={copied}", "output_dir=mine").status == 0
+
+
 WRONG = [
     ([], "run: is missing; give a run directory or one of its checkpoints, run=RUN_DIR"),
     (["run=nowhere"], "run=nowhere: there is no such run directory or checkpoint"),
