@@ -460,7 +460,10 @@ OVERRIDES = [
     "seed=range(1,9)",
     "not an override at all {",
     "model._target_=torch.hub.load",
-    "+model.act_layer._target_=my_acts.Act",
+    "+model.act_layer._target_=beside.Act",
+    "+model.act_layer._target_=mine.os.system",
+    "+model.act_layer._target_=numpy.load",
+    "+model.act_layer._target_=hookline.load",
     "loss=../../../../tmp/evil/loss",
     "+loss@hooks.zz=../../evil/loss",
     "loss=/tmp/evil/loss",
@@ -478,17 +481,24 @@ OVERRIDES = [
 
 
 @pytest.mark.parametrize("override", OVERRIDES)
-def test_stored_overrides_that_do_more_than_choose_are_refused(override, tmp_path):
+def test_stored_overrides_that_do_more_than_choose_are_refused(override, tmp_path, tmp_path_factory, monkeypatch):
+    mine = tmp_path_factory.mktemp("mine")
+    (mine / "mine.py").write_text("import os\n")
+    (tmp_path / "beside.py").write_text("open('owned', 'w')\nclass Act: pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(mine))
+    monkeypatch.syspath_prepend(str(tmp_path))
     stored = tmp_path / ".hydra" / "overrides.yaml"
     stored.parent.mkdir()
     stored.write_text(yaml.safe_dump(["seed=3", override]))
     with pytest.raises(ConfigError, match=r"overrides\.yaml.*give trust=true") as error:
         with_stored_overrides([f"resume={tmp_path}"])
     assert "\n" not in str(error.value)
+    assert not Path("owned").exists()
     assert with_stored_overrides([f"resume={tmp_path}", "trust=true"])[:2] == ["seed=3", override]
 
 
-def test_stored_overrides_that_choose_are_taken_up_but_for_trust(tmp_path):
+def test_stored_overrides_that_choose_are_taken_up_but_for_trust(tmp_path, tmp_path_factory, monkeypatch):
     stored = tmp_path / ".hydra" / "overrides.yaml"
     stored.parent.mkdir()
     usual = ["model=resnet18", "loss=recipe/rsb_a1", "logger=[csv,wandb]"]
@@ -499,5 +509,12 @@ def test_stored_overrides_that_choose_are_taken_up_but_for_trust(tmp_path):
     assert "trust=true" not in found
     stored.write_text(yaml.safe_dump(["+model.act_layer._target_=my_acts.Act"]))
     assert with_stored_overrides([f"resume={tmp_path}", "trust=[my_acts]"])[0].endswith("my_acts.Act")
+    with pytest.raises(ConfigError, match=r"or trust=\[my_acts\]"):
+        with_stored_overrides([f"resume={tmp_path}"])
+    # What lies among the user's own modules is the user's own, as it was when the run began.
+    mine = tmp_path_factory.mktemp("mine")
+    (mine / "my_acts.py").write_text("class Act: pass\n")
+    monkeypatch.syspath_prepend(str(mine))
+    assert with_stored_overrides([f"resume={tmp_path}"])[0].endswith("my_acts.Act")
     with pytest.raises(ConfigError, match="trust=maybe"):
         with_stored_overrides([f"resume={tmp_path}", "trust=maybe"])

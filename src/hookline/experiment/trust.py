@@ -9,7 +9,10 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -67,6 +70,9 @@ NOT_NAMED = ("hookline.data.cache", "hookline.data.held")
 WEIGHTS = {"pretrained": False, "weights": None, "checkpoint_path": None, "weights_backbone": None}
 
 TRUSTED = "where you know who made the run, give trust=true"
+
+# Where this package lies, whose parts are judged one by one.
+ROOT = Path(__file__).parent.parent
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 
@@ -163,7 +169,13 @@ def without_weights(node: Any) -> Any:
 def check_overrides(overrides: Sequence[str], trust: Trust, told: str) -> None:
     """Raise `ConfigError` where the overrides that a run directory keeps do more than choose options and values.
 
-    They become part of a command line when the run goes on. Options that they choose are files of the user's own.
+    They become part of a command line when the run goes on. Options that they choose are files of the user's own, and
+    so may be the classes that they name, which lie among the user's modules and not among installed packages.
+
+    Args:
+        overrides: as `.hydra/overrides.yaml` has them.
+        trust: true opens everything; names of modules open what is in them.
+        told: that file.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -194,7 +206,7 @@ def check_overrides(overrides: Sequence[str], trust: Trust, told: str) -> None:
                     raise _refused(
                         told, "overrides", text, "is an interpolation, which could read what is not the run's"
                     )
-        _check_calls(node, trust, told)
+        _check_calls(node, trust, told, run_dir=Path(told).parent.parent)
 
 
 def check_links(run_dir: Path, trust: Trust, told: str, within: str | None = None) -> None:
@@ -218,11 +230,18 @@ def check_links(run_dir: Path, trust: Trust, told: str, within: str | None = Non
         folders[:] = [name for name in folders if name != "wandb"]
 
 
-def _check_calls(plain: Any, trust: Trust, told: str) -> None:
-    """Raise `ConfigError` where a config calls what a stranger's must not, or in a way that it must not."""
+def _check_calls(plain: Any, trust: Trust, told: str, run_dir: Path | None = None) -> None:
+    """Raise `ConfigError` where a config calls what a stranger's must not, or in a way that it must not.
+
+    Args:
+        plain: the config.
+        trust: what it may call besides.
+        told: what the message begins with.
+        run_dir: where the user's own classes may be called, the run that must hold none of them.
+    """
     entries = list(_entries(plain, ""))
     for key, name, value in entries:
-        if name == "_target_" and value is not None:
+        if name == "_target_" and value is not None and not (run_dir and _is_own_code(value, run_dir)):
             check_target(value, trust, told, key)
         if name == "model_name" and isinstance(value, str) and ":" in value:
             raise _refused(told, key, value, "leads to a folder or a hub")
@@ -240,6 +259,38 @@ def _check_calls(plain: Any, trust: Trust, told: str) -> None:
         for way in ("_args_", "_partial_"):
             if value.get(way):
                 raise _refused(told, f"{key}.{way}", value[way], f"{path} takes its arguments by their names, at once")
+
+
+def _is_own_code(path: object, run_dir: Path) -> bool:
+    """Say whether a target is defined in a module of the user's: not an installed one, nor one in the run's folder."""
+    if not isinstance(path, str) or not _PATH.fullmatch(path) or not _is_users_file(_file_of(path), run_dir):
+        return False
+    try:
+        found = resolve_name(path)
+    except (Exception, SystemExit):  # which the check of the target will say
+        return False
+    module = sys.modules.get(str(getattr(found, "__module__", None)))
+    is_part = inspect.isclass(found) or inspect.isfunction(found)
+    return is_part and _is_users_file(getattr(module, "__file__", None), run_dir)
+
+
+def _file_of(path: str) -> str | None:
+    """Return the file of a path's first package, which is not imported for it."""
+    try:
+        spec = find_spec(path.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    places = list(spec.submodule_search_locations or [])[:1] if spec is not None else []
+    return None if spec is None else spec.origin or next(iter(places), None)
+
+
+def _is_users_file(file: str | None, run_dir: Path) -> bool:
+    if not file or not Path(file).exists():
+        return False
+    place = Path(file).resolve()
+    paths = sysconfig.get_paths()
+    not_own = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")} | {str(run_dir), str(ROOT)}
+    return "site-packages" not in place.parts and not any(place.is_relative_to(Path(p).resolve()) for p in not_own)
 
 
 def _entries(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
