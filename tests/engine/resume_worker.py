@@ -9,7 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from hookline.analysis.lasting import digest, without_times
+from hookline.analysis.lasting import digest, without_measured
 from hookline.checkpoint import read, write
 from hookline.config import resolvers
 from hookline.config.paths import conf
@@ -61,6 +61,6 @@ def train(folder: Path, overrides: list[str], resume: Path | None = None, states
     # The files' lengths in it are this folder's own.
     found["hooks.logger"] = digest(runner.state_dict()["parts"]["hooks.logger"]["window"])
     found["best"] = digest(runner.best)
-    found["metrics.csv"] = digest(without_times(folder / "metrics.csv"))
+    found["metrics.csv"] = digest(without_measured(folder / "metrics.csv"))
     found["lr_curve.png"] = hashlib.sha256((folder / "lr_curve.png").read_bytes()).hexdigest()
     return found

@@ -15,12 +15,12 @@ from torch import Tensor
 from hookline.checkpoint import CheckpointFolder, read
 from hookline.loggers.event_file import event_files
 
-# What is measured of time, which no two runs share.
-TIMES = ("time/", "throughput/")
+# What is measured of time and memory, which no two runs share.
+MEASURED = ("time/", "throughput/", "memory/")
 
 
 def lasting(run_dir: Path) -> dict[str, str]:
-    """Return a digest of each thing that a finished run leaves, by name; measured times are left out.
+    """Return a digest of each thing that a finished run leaves, by name; times and memory are left out.
 
     These are the parts of the newest checkpoint (weights, optimizer, averages, history, ...), the one that did best,
     the table, TensorBoard's series, the LR chart, the names of the checkpoints, and the epochs that the log tells of.
@@ -35,7 +35,7 @@ def lasting(run_dir: Path) -> dict[str, str]:
     everything["best"] = read(best)["parts"]["history"]["rows"][-1] if best.is_file() else None
     everything["checkpoints"] = sorted(path.name for path in folder.folder.glob("*"))
     table = run_dir / "metrics.csv"
-    everything["metrics.csv"] = without_times(table) if table.is_file() else None
+    everything["metrics.csv"] = without_measured(table) if table.is_file() else None
     chart = run_dir / "lr_curve.png"
     everything["lr_curve.png"] = hashlib.sha256(chart.read_bytes()).hexdigest() if chart.is_file() else None
     log = run_dir / "train.log"
@@ -51,15 +51,15 @@ def tensorboard_series(folder: Path) -> dict[str, list[tuple[int, float]]]:
         return {}
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(TIMES)]
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(MEASURED)]
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in sorted(tags)}
 
 
-def without_times(table: Path) -> list[list[str]]:
-    """Return the rows of a CSV file without the columns of measured times."""
+def without_measured(table: Path) -> list[list[str]]:
+    """Return the rows of a CSV file without the columns of times and memory."""
     with table.open(newline="") as file:
         rows = list(csv.reader(file))
-    keep = [place for place, name in enumerate(rows[0]) if not name.startswith(TIMES)]
+    keep = [place for place, name in enumerate(rows[0]) if not name.startswith(MEASURED)]
     return [[row[place] for place in keep] for row in rows]
 
 
@@ -70,7 +70,7 @@ def epochs_of(log: Path) -> list[str]:
 
 
 def digest(content: Any) -> str:
-    """Return a hash of every bit of a nested structure, but for what is a measured time."""
+    """Return a hash of every bit of a nested structure, but for times and memory."""
     whole = hashlib.sha256()
     for piece in _pieces(content):
         whole.update(piece)
@@ -83,7 +83,7 @@ def _pieces(content: Any) -> Iterator[bytes]:
         yield content.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes() if content.numel() else b""
     elif isinstance(content, Mapping):
         for key in sorted(content, key=str):
-            if not str(key).startswith(TIMES):
+            if not str(key).startswith(MEASURED):
                 yield str(key).encode()
                 yield from _pieces(content[key])
     elif isinstance(content, list | tuple):
