@@ -482,8 +482,8 @@ def test_a_recipe_that_is_not_of_the_whole_run(text, key, train, tmp_path):
 def test_the_one_override_of_what_was_refused_is_named_in_each_job(train):
     finished = train("-m", "model=vit_tiny", "+model.num_heads=0,-1", "runner.threads=1")
     assert finished.status == 2
-    assert "error in job 0: model.num_heads=0: timm.create_model" in finished.err
-    assert "error in job 1: model.num_heads=-1: " in finished.err
+    assert "error in job num_heads=0: model.num_heads=0: timm.create_model" in finished.err
+    assert "error in job num_heads=-1: model.num_heads=-1: " in finished.err
 
 
 def test_of_several_overrides_none_is_blamed(train):
