@@ -145,10 +145,7 @@ def test_the_plateau_of_the_preview_is_that_of_a_run_that_never_improves(evaluat
 def test_a_sweep_is_overlaid(tmp_path):
     done = plot(tmp_path, "--multirun", "lr_schedule=cosine,linear", "runner.max_epochs=2", "preview.text=false")
     assert done.returncode == 0, done.stderr
-    assert sorted(p.parent.name for p in tmp_path.glob("*/lr_curve.csv")) == [
-        "lr_schedule=cosine",
-        "lr_schedule=linear",
-    ]
+    assert sorted(p.parent.name for p in tmp_path.glob("*/lr_curve.csv")) == ["0", "1"]
     assert (tmp_path / "lr_curve.png").exists()
 
 
