@@ -124,7 +124,14 @@ def table_commands() -> list[str]:
 EXAMPLES = {
     (command, *section.files): (command, section.files) for section in SECTIONS for command in section.commands
 } | {(command,): (command, {}) for command in table_commands()}
-RUN = [example for example in EXAMPLES.values() if example[0] not in NOT_RUN]
+# What everybody tries first; the commands of the other pages take minutes together, and so do whole sweeps.
+FIRST = {command for section in SECTIONS if section.page == "README.md" for command in section.commands}
+FIRST = {command for command in FIRST | set(table_commands()) if "sweep=" not in command}
+RUN = [
+    pytest.param(command, files, id=command[:90], marks=[] if command in FIRST else pytest.mark.slow)
+    for command, files in EXAMPLES.values()
+    if command not in NOT_RUN
+]
 DIALOGUES = [dialogue for section in SECTIONS for dialogue in section.dialogues]
 
 
@@ -164,7 +171,7 @@ def shortened(words: list[str]) -> list[str]:
     return [*words, *SHORT[script], *joined, *few]
 
 
-@pytest.mark.parametrize(("command", "files"), RUN, ids=[f"{command[:90]}" for command, _ in RUN])
+@pytest.mark.parametrize(("command", "files"), RUN)
 def test_command(command, files, python, idx_folder, monkeypatch, trained_run):
     for path, content in files.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def test_torch_export_and_safetensors_have_the_classes(small, tmp_path):
         assert torch.equal(file.get_tensor("head.weight"), small.head.weight)
 
 
-@pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0"])
+@pytest.mark.parametrize("name", ["repvgg_a0", pytest.param("mobileone_s0", marks=pytest.mark.slow)])
 def test_the_deployed_form_runs_in_onnxruntime_as_a_plain_chain_of_convolutions(name, tmp_path):
     model = timm.create_model(name, num_classes=3).eval()
     generator = torch.Generator().manual_seed(1)

@@ -154,7 +154,7 @@ def test_optimizers_and_schedules(train, optimizer, schedule):
         ["model=efficientnet_b0"],
         ["model=convnext_atto"],
         ["model=vit_tiny", "model.patch_size=4"],
-        ["model=swin_tiny", "model.patch_size=2", "model.window_size=4"],
+        pytest.param(["model=swin_tiny", "model.patch_size=2", "model.window_size=4"], marks=pytest.mark.slow),
         ["model=regnety_004"],
         ["model=repvgg_a0"],
         ["model=mobilevit_xxs"],

@@ -19,7 +19,7 @@ RUN = [
     *("lr_schedule.warmup=linear", "lr_schedule.warmup_iters=4"),
     *("freeze.patterns=['body.0']", "freeze.epochs=1", "evaluation.monitor=val_ema/loss", "logger.interval=2"),
 ]
-PRECISIONS = ["fp32", "bf16"]
+PRECISIONS = ["fp32", pytest.param("bf16", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_a_run_from_disk_is_told_and_ends_with_one_message_at_a_broken_file(trai
     assert "epoch 1: 1 of 40 samples had to be replaced (data.on_error=skip); broken: " in done.out + done.err
 
 
-@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize("kind", ["thread", pytest.param("process", marks=pytest.mark.slow)])
 def test_a_run_goes_on_in_mid_epoch_with_other_workers(runner, of_folder, kind):
     options = [*of_folder, "data.repeats=3", "data.samples_per_epoch=70", "data.subset=0.5", "runner.max_iters=9"]
     options += ["evaluation=none"]
