@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from tests.engine import resume_worker
@@ -29,8 +30,9 @@ def in_new_process():
     context.set_forkserver_preload(["tests.engine.resume_worker"])
 
     def call(*arguments):
-        with context.Pool(1) as pool:
-            return pool.apply(resume_worker.train, arguments)
+        # It ends its process by a word: a signal may be blocked in what the server of another test has forked.
+        with ProcessPoolExecutor(1, context) as pool:
+            return pool.submit(resume_worker.train, *arguments).result()
 
     return call
 
