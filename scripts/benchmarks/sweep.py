@@ -10,6 +10,9 @@ command has to once. "ratio" is the time on the wall over training spread over t
 best that a launcher can do. The training times are each launcher's own, so what it costs to run several at once is not
 in the ratio; the time on the wall has it.
 
+"begins" is how long a job of hookline takes from the start of its process to its first iteration, the median and the
+slowest of six that run alone, one after another.
+
 Arguments after `--` are further overrides of the jobs.
 """
 
@@ -24,7 +27,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+from statistics import median
 
 from _common import machine, positive, report, table
 from startup import PACKAGES
@@ -55,6 +60,17 @@ def timed(command: Sequence[str], folder: Path) -> float:
     return time.perf_counter() - began
 
 
+def beginnings(folder: Path) -> list[float]:
+    """Return how many seconds jobs take from the start of their processes to their first iterations."""
+    timed([TRAIN, "-m", "seed=range(0,6)", "runner.max_iters=1", "launcher.slots=1", "hydra.sweep.dir=begins"], folder)
+    found = []
+    for job in Path(folder, "begins").glob("seed=*"):
+        # The first line of a run's log is written when all is built and the loop begins.
+        first = datetime.fromisoformat(" ".join((job / "train.log").read_text().split()[:2])).timestamp()
+        found.append(first - json.loads((job / "state.json").read_text())["started"])
+    return sorted(found)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=positive, default=12, help="how many (12)")
@@ -79,8 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             numbers[name] = {"seconds": seconds, "training": training, "startup": startup, "ratio": ratio}
             row = (f"{seconds:.1f}", f"{training:.1f}", f"{startup:.1f}", f"{ratio:.2f}")
             rows.append((name, str(slots), *row))
+        begins = beginnings(Path(place))
+        numbers["begins"] = {"median": median(begins), "slowest": begins[-1]}
     header = ("launcher", "slots", "seconds", "training", "start-up", "ratio")
-    report(f"{chosen.jobs} jobs of {chosen.epochs} epochs", found, table(header, rows), numbers, chosen.json)
+    told = f"begins: {median(begins):.2f} s, the slowest of {len(begins)} {begins[-1]:.2f} s"
+    title = f"{chosen.jobs} jobs of {chosen.epochs} epochs"
+    report(title, found, f"{table(header, rows)}\n\n{told}", numbers, chosen.json)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Origin:
 
 def this_process() -> Origin:
     """Return where this process comes from."""
-    commit, diff = _code()
+    commit, diff = git_state()
     return Origin(
         command=shlex.join(sys.orig_argv),
         directory=str(Path.cwd()),
@@ -68,7 +68,7 @@ def this_process() -> Origin:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         python=platform.python_version(),
         packages=_packages(),
-        git_commit=commit,
+        git_commit=f"{commit}+changes" if commit and diff else commit,
         git_diff=diff,
     )
 
@@ -111,7 +111,8 @@ def _packages() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _code() -> tuple[str | None, str]:
+def git_state() -> tuple[str | None, str]:
+    """Return the commit of the code that runs, None outside git, and how the tree differs from it."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -122,4 +123,4 @@ def _code() -> tuple[str | None, str]:
         commit, diff = git("rev-parse", "HEAD").strip(), git("diff", "--no-ext-diff", "--no-color", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return None, ""
-    return commit + "+changes" * bool(diff), diff
+    return commit, diff

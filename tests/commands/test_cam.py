@@ -85,4 +85,7 @@ def test_without_grad_cam_one_line_says_what_to_install(explain, monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
     finished, _ = explain("input=photos")
     assert finished.status == 2
-    assert finished.err == "error: class activation maps need grad-cam: pip install 'grad-cam>=1.5'\n"
+    assert (
+        finished.err
+        == "error: scripts/cam.py: needs the package pytorch_grad_cam; install with: pip install -e '.[cam]'\n"
+    )

@@ -88,7 +88,7 @@ def test_without_slurm_or_ray_the_message_says_what_to_install(train, monkeypatc
     monkeypatch.setitem(sys.modules, "ray", None)
     done = train("-m", "seed=0,1", "hydra/launcher=ray", *SHORT)
     assert done.status == 2
-    assert "hydra/launcher=ray: needs the package ray; install it with: pip install 'hookline[ray]'" in done.err
+    assert "hydra/launcher=ray: needs the package ray; install with: pip install -e '.[ray]'" in done.err
 
 
 @pytest.mark.slow

@@ -250,4 +250,4 @@ def test_without_pyav_one_line_says_what_to_install(say, film, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     finished, _ = say(f"input={film}")
     assert finished.status == 2
-    assert finished.err == "error: videos need PyAV: pip install 'av>=14'\n"
+    assert finished.err == "error: a video: needs the package av; install with: pip install -e '.[video]'\n"

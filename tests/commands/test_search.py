@@ -121,7 +121,7 @@ def test_without_optuna_the_message_says_what_to_install(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = search(*SPACE)
     assert done.status == 2
-    assert "error: hydra/sweeper=optuna: needs the package optuna; install it with: pip install" in done.err
+    assert "error: hydra/sweeper=optuna: needs the package optuna; install with: pip install" in done.err
 
 
 def test_epochs_are_read_from_a_jobs_table(tmp_path):

@@ -121,7 +121,7 @@ def test_nobody_waits_for_a_login(tmp_path, monkeypatch, caplog):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr("hookline.config.packages.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"logger=wandb: needs the package wandb; .* pip install 'hookline\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"logger=wandb: needs the package wandb; .* pip install -e '\.\[wandb\]'"):
         WandbSink()
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hookline.analysis.layers import as_map, prefix_tokens_of
-from hookline.config.errors import ConfigError
+from hookline.config.packages import need
 
 # The classes of grad-cam by the names that users give. Those that need layers of a certain kind are not among them.
 METHODS = {
@@ -37,10 +37,8 @@ def grad_cam_library() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module("pytorch_grad_cam")
-    except ModuleNotFoundError as error:
-        raise ConfigError("class activation maps need grad-cam: pip install 'grad-cam>=1.5'") from error
+    need("scripts/cam.py", "cam", "pytorch_grad_cam")
+    return import_module("pytorch_grad_cam")
 
 
 def activation_maps(

@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch import nn
 
 from hookline.analysis.export import Format, Logits, Normalized, Subject
 from hookline.config.errors import ParameterError, reason_of
+from hookline.config.packages import need
 
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
@@ -46,9 +46,7 @@ class ONNX(Graph):
     name = "onnx"
 
     def check(self, subject: Subject) -> None:
-        if missing := [package for package in ONNX_PACKAGES if find_spec(package) is None]:
-            needed = f"another one without the package {missing[0]}; install it with: pip install 'hookline[onnx]'"
-            raise ParameterError("format", self.name, needed)
+        need(f"format={self.name}", "onnx", *ONNX_PACKAGES)
 
     def write(self, folder: Path, subject: Subject) -> None:
         traced = self.traced(subject)

@@ -106,7 +106,6 @@ def predict(
         workers: how many threads read.
         top_k: classes of each.
     """
-
     ready = read_ahead(items, read, workers=workers, ahead=AHEAD * batch_size)
     while batch := list(islice(ready, batch_size)):
         images = [image for _, image in batch if image is not None]

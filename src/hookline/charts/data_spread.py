@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hookline.charts.axes import axes
 from hookline.charts.contact_sheet import shortened
-from hookline.charts.lr_curve import COLORS, STYLE
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from hookline.charts.lr_curve import COLORS
 
 # With more classes than this their names cannot be read any more.
 MAX_NAMES = 60
@@ -30,7 +26,7 @@ def draw_class_counts(path: Path, classes: Sequence[str], counts: Mapping[str, S
     named = len(classes) <= MAX_NAMES
     first = np.array(next(iter(counts.values())))
     order = np.arange(len(classes)) if named else np.argsort(-first, kind="stable")
-    with _chart(path, width=min(12, max(6.4, 1.5 + 0.17 * len(classes))) if named else 6.4) as ax:
+    with axes(path, width=min(12, max(6.4, 1.5 + 0.17 * len(classes))) if named else 6.4) as ax:
         for number, (part, values) in enumerate(counts.items()):
             width = 0.8 / len(counts) if named else 1.0
             places = np.arange(len(classes)) + (width * (number - (len(counts) - 1) / 2) if named else 0)
@@ -61,7 +57,7 @@ def draw_sizes(path: Path, sizes: Mapping[str, Sequence[tuple[int, int]]]) -> No
         path: the picture.
         sizes: height and width of images, by the name of the part.
     """
-    with _chart(path, width=4.8, height=4.2) as ax:
+    with axes(path, width=4.8, height=4.2) as ax:
         for number, (part, found) in enumerate(sizes.items()):
             heights, widths = np.array(found).T
             told = f"{part}: median {np.median(widths):g} × {np.median(heights):g}"
@@ -77,21 +73,3 @@ def draw_sizes(path: Path, sizes: Mapping[str, Sequence[tuple[int, int]]]) -> No
         for handle in legend.legend_handles:
             if handle is not None:
                 handle.set_alpha(1)
-
-
-@contextmanager
-def _chart(path: Path, width: float, height: float = 3.2) -> Iterator[Axes]:
-    """Give the axes of a new figure, and write it once all is drawn."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        ax = figure.subplots()
-        ax.grid(color="#dddddd", linewidth=0.6)
-        ax.set_axisbelow(True)
-        ax.spines[["right", "top"]].set_visible(False)
-        yield ax
-        figure.savefig(path, dpi=160)

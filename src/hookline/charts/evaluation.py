@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hookline.charts.axes import axes
 from hookline.charts.contact_sheet import shortened
-from hookline.charts.lr_curve import COLORS, STYLE
+from hookline.charts.lr_curve import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def draw_confusion(path: Path, classes: Sequence[str], counts: np.ndarray) -> No
     shares = 100 * counts / np.maximum(total, 1)
     named = len(classes) <= MAX_NAMES
     side = min(9.0, max(4.2, 1.6 + 0.36 * len(classes))) if named else 6.4
-    with _chart(path, side + 0.6, side) as ax:
+    with axes(path, side + 0.6, side) as ax:
         ax.grid(False)
         image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
         ax.figure.colorbar(image, ax=ax, shrink=0.8, label="% of the class")
@@ -61,7 +61,7 @@ def draw_roc(path: Path, curves: Mapping[str, Curve], areas: Mapping[str, float]
         curves: false and true positive rates in [0, 1], by the name of the class.
         areas: the area under each in percent.
     """
-    with _chart(path, 4.8, 4.2) as ax:
+    with axes(path, 4.8, 4.2) as ax:
         _draw_curves(ax, curves, areas, "area")
         ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, linestyle=(0, (5, 3)), zorder=0)
         ax.set_xlabel("false positive rate")
@@ -76,7 +76,7 @@ def draw_precision_recall(path: Path, curves: Mapping[str, Curve], precisions: M
         curves: recall and precision in [0, 1], by the name of the class.
         precisions: the average precision of each in percent.
     """
-    with _chart(path, 4.8, 4.2) as ax:
+    with axes(path, 4.8, 4.2) as ax:
         _draw_curves(ax, curves, precisions, "AP")
         ax.set_xlabel("recall")
         ax.set_ylabel("precision")
@@ -94,7 +94,7 @@ def draw_calibration(path: Path, counts: np.ndarray, confidence: np.ndarray, acc
     """
     bins = len(counts)
     centres, width = 100 * (np.arange(bins) + 0.5) / bins, 100 / bins
-    with _chart(path, 4.8, 4.2) as ax:
+    with axes(path, 4.8, 4.2) as ax:
         there = counts > 0
         ax.bar(centres[there], accuracy[there], 0.9 * width, color=COLORS[0], label="accuracy")
         share = 100 * counts / max(1, counts.sum())
@@ -126,21 +126,3 @@ def _draw_curves(ax: Axes, curves: Mapping[str, Curve], values: Mapping[str, flo
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.02, 1.02)
     ax.legend(fontsize=7, frameon=False, title="the classes with the least" if others else None, title_fontsize=7)
-
-
-@contextmanager
-def _chart(path: Path, width: float, height: float) -> Iterator[Axes]:
-    """Give the axes of a new figure, and write it once all is drawn."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        ax = figure.subplots()
-        ax.grid(color="#dddddd", linewidth=0.6)
-        ax.set_axisbelow(True)
-        ax.spines[["right", "top"]].set_visible(False)
-        yield ax
-        figure.savefig(path, dpi=130)

@@ -94,7 +94,6 @@ def check_video(path: Path) -> None:
 
 def predicted(cfg: DictConfig, trained: Trained, inputs: Inputs) -> list[Item]:
     """Return all items with their classes, or with an error; a bar shows how far it is."""
-
     if inputs.video is not None:
         items = items_of_video(inputs.video, cfg.every)
         total = -(-video_info(inputs.video).count // cfg.every) or None

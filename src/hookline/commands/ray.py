@@ -17,11 +17,10 @@ from hookline.commands.sweep import Job
 from hookline.config.checks import check_number
 from hookline.config.errors import ConfigError, reason_of
 from hookline.config.instantiate import told_at
+from hookline.config.packages import need
 from hookline.sweep.pool import Pool
 from hookline.sweep.ray_pool import RayPool
 from hookline.sweep.slots import Slot
-
-NEEDED = "hydra/launcher=ray: needs the package ray; install it with: pip install 'hookline[ray]'"
 
 
 class RayLaunch(SearchLaunch):
@@ -63,10 +62,9 @@ class RayLaunch(SearchLaunch):
     def _connect(self) -> None:
         """Join the cluster, or be one of this machine alone that ends with this process."""
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise ConfigError(NEEDED) from error
+        need("hydra/launcher=ray", "ray", "ray")
+        import ray
+
         address = self._cluster["address"]
         try:
             ray.init(

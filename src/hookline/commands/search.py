@@ -25,6 +25,7 @@ from hookline.config.files import replacing
 from hookline.config.folder_names import is_launchers
 from hookline.config.groups import group_names
 from hookline.config.instantiate import build, told_at
+from hookline.config.packages import need
 from hookline.job import STOP_FILE, stop_reason
 from hookline.sweep.jobs import JOB_FILE, read_state
 from hookline.sweep.launch import Launch
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from hookline.sweep.study import Study
 
-NEEDED = "hydra/sweeper=optuna: needs the package optuna; install it with: pip install 'hookline[search]'"
 
 # What ends a trial that the pruner has given up.
 STOPS = "+hooks.stop_file._target_=hookline.hooks.stop_file.StopFileHook"
@@ -60,10 +60,8 @@ class Search:
     def __init__(
         self, options: Mapping[str, Any], context: HydraContext, config: DictConfig, arguments: Sequence[str]
     ) -> None:
-        try:
-            import optuna
-        except ImportError as error:
-            raise ConfigError(NEEDED) from error
+        need("hydra/sweeper=optuna", "search", "optuna")
+        import optuna
 
         with told_at("hydra.sweeper"):
             check_number("n_trials", options["n_trials"], gt=0, integer=True)

@@ -28,6 +28,7 @@ from hookline.config.errors import reason_of
 from hookline.job import RESULT_FILE
 from hookline.loggers.streams import open_streams
 from hookline.sweep.jobs import ENDED, read_state, read_stored
+from hookline.sweep.launch import BUSY
 from hookline.sweep.lock import LOCK_FILE, PATIENCE, take
 from hookline.sweep.store import write_state
 from hookline.sweep.watch import end_with
@@ -36,8 +37,6 @@ from hookline.sweep.watch import end_with
 log = logging.getLogger("hookline.commands.sweep_job")
 
 USER_ERROR = 2
-# The exit status of a process that finds its job run by another one.
-BUSY = 75
 
 
 def run(directory: str | Path, alive: int | None = None) -> int:

@@ -19,5 +19,5 @@ def need(option: str, extra: str, *modules: str) -> None:
     if missing:
         raise ConfigError(
             f"{option}: needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}; install with: pip install"
-            f" 'hookline[{extra}]'"
+            f" -e '.[{extra}]'"
         )

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hookline.config.errors import ConfigError, reason_of
+from hookline.config.errors import reason_of
+from hookline.config.packages import need
 
 # What a file is taken for a video by; any of these that PyAV cannot read ends in an error that says so.
 SUFFIXES = frozenset(
@@ -52,10 +53,8 @@ def av_library() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
-    try:
-        return import_module("av")
-    except ModuleNotFoundError as error:
-        raise ConfigError("videos need PyAV: pip install 'av>=14'") from error
+    need("a video", "video", "av")
+    return import_module("av")
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,8 @@ class Trained:
         """
         import torch
 
+        from hookline.analysis.predicting import top_of
+
         check_number("top_k", top_k, gt=0, integer=True)
         several: list[Any] = [images]
         if isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4:
@@ -198,11 +200,8 @@ class Trained:
         forward = self.forward
         for start in range(0, len(several), BATCH):
             batch = torch.stack([self.transforms(image) for image in several[start : start + BATCH]])
-            with torch.inference_mode():
-                shares = forward(batch.to(self.device)).float().softmax(dim=1).cpu()
-            top = shares.topk(min(top_k, shares.shape[1]))
-            for values, places in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-                found.append(Prediction(tuple(self.classes[place] for place in places), tuple(values)))
+            for labels, probabilities in top_of(forward, batch.to(self.device), top_k):
+                found.append(Prediction(tuple(self.classes[label] for label in labels), probabilities))
         return found
 
 

@@ -112,9 +112,7 @@ class LogPicturesHook(Hook):
         classes, done = runner.train_loader.source.classes, runner.clock.iter
         for name, worst in found.items():
             title = f"validation's worst mistakes after {done} iterations: the label, and what it is taken for"
-            captions = [
-                f"{shortened(str(classes[m.label]))}\n→ {classes[m.prediction]} {m.probability:.2f}" for m in worst
-            ]
+            captions = [told(mistake, classes) for mistake in worst]
             images = [mistake.image for mistake in worst]
             self._draw(runner, name, f"{name}_{done}", images, captions, title, max(0, done - 1))
 

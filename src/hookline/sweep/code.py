@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from importlib.resources import files
 from pathlib import Path
 
 from hookline.config import local
+from hookline.origin import git_state
 
 PACKAGE = Path(str(files("hookline")))
 
@@ -18,10 +18,10 @@ def code_state() -> dict[str, str | None]:
     `commit` is git's, `diff` the hash of what differs from it in the tree (None for nothing), both None outside git;
     `code` is the hash of all Python files of the package and of users' own in `local`.
     """
-    commit, diff = _git("rev-parse", "HEAD"), _git("diff", "HEAD")
+    commit, diff = git_state()
     return {
-        "commit": commit.decode().strip() if commit else None,
-        "diff": hashlib.sha256(diff).hexdigest()[:16] if diff else None,
+        "commit": commit,
+        "diff": hashlib.sha256(diff.encode("utf-8", "surrogateescape")).hexdigest()[:16] if diff else None,
         "code": code_hash(),
     }
 
@@ -40,10 +40,3 @@ def own_modules() -> list[str]:
     paths = sorted(PACKAGE.rglob("*.py"))
     names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths]
     return [name.removesuffix(".__init__") for name in names]
-
-
-def _git(*arguments: str) -> bytes | None:
-    try:
-        return subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, check=True, timeout=10).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -84,5 +84,5 @@ def test_columns_and_splits_that_are_not_there_are_told(datasets, tmp_path):
 
 def test_without_the_package_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ConfigError, match=r"data=hf: needs the package datasets; install it with: pip install"):
+    with pytest.raises(ConfigError, match=r"data=hf: needs the package datasets; install with: pip install"):
         HuggingFace(split="train", name="cifar10").check()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hookline.config.errors import ConfigError, reason_of
+from hookline.config.packages import need
 from hookline.data.decode import DecodeError
 from hookline.data.labels import number_labels
 from hookline.data.listed import ListedSource, Listing
@@ -125,12 +126,9 @@ class HuggingFace(ListedSource):
         """The data set's splits by name."""
         if not self.name:
             raise ConfigError("data.name: is missing; give the name of a data set of Hugging Face, or its folder")
-        try:
-            from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
-        except ImportError as error:
-            raise ConfigError(
-                "data=hf: needs the package datasets; install it with: pip install 'hookline[hf]'"
-            ) from error
+        need("data=hf", "hf", "datasets")
+        from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+
         path = os.path.expanduser(self.name)
         saved = any(os.path.isfile(os.path.join(path, name)) for name in ("dataset_dict.json", "state.json"))
         try:
