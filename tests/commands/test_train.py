@@ -82,6 +82,7 @@ def test_checkpoints_hold_the_run(train):
 
 def test_weights_of_an_earlier_run(train):
     first = train("runner.max_iters=2")
+    assert " % after 0.09 epochs (2 iterations, " in first.out  # of 23 in an epoch
     second = train(f"model.checkpoint_path={first.run_dir}/checkpoints/last.pt", "runner.max_iters=2")
     assert second.status == 0, second.err
     assert re.search(r"last\.pt: (\d+) of \1 tensors loaded$", second.out, re.MULTILINE)

@@ -215,9 +215,10 @@ def final_line(runner: Runner, seconds: float) -> str:
         if best.get("iterations") != latest["iterations"]:
             reached += f" (best {_number(monitor, best[monitor])} in epoch {best['epoch']:g})" if best else ""
     ended = "done" if runner.status == "completed" else f"{runner.status} ({runner.stop_reason})"
+    epochs = f"{round(clock.iter / clock.iters_per_epoch, 2):g}"
     return (
-        f"{ended}: {reached} after {clock.epoch} epoch{'s' * (clock.epoch != 1)} ({clock.iter} iterations,"
-        f" {seconds:.1f} s): {shown(runner.work_dir)}"
+        f"{ended}: {reached} after {epochs} epoch{'s' * (epochs != '1')} ({clock.iter:,}"
+        f" iteration{'s' * (clock.iter != 1)}, {seconds:.1f} s): {shown(runner.work_dir)}"
     )
 
 

@@ -10,7 +10,7 @@ from shutil import get_terminal_size
 
 from tqdm import tqdm
 
-from hookline.loggers.streams import silence
+from hookline.loggers.streams import harmless, silence
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ class ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             parts = getattr(record, "parts", None) if sys.stdout.isatty() else None
-            tqdm.write(fitted(parts, columns()) if parts else record.getMessage(), file=sys.stdout)
+            text = fitted(parts, columns()) if parts else record.getMessage()
+            tqdm.write(harmless(text), file=sys.stdout)
             sys.stdout.flush()
         except OSError as error:  # the screen has gone, or its file is full, which must not end a run
             silence(sys.stdout)

@@ -6,6 +6,14 @@ import os
 import sys
 from typing import TextIO
 
+# Characters that a terminal obeys instead of showing them, but for the ends of lines and tabs.
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def harmless(text: str) -> str:
+    """Return a text with its control characters escaped: names of files and classes may be anybody's."""
+    return text.translate(CONTROLS)
+
 
 def open_streams() -> None:
     """Make standard output and error usable: what is closed goes nowhere, and what cannot be shown is escaped.
@@ -41,6 +49,6 @@ def silence(stream: TextIO) -> None:
 def say(message: str) -> None:
     """Print a message to standard error, if anything can be."""
     try:
-        print(message, file=sys.stderr, flush=True)
+        print(harmless(message), file=sys.stderr, flush=True)
     except OSError:
         silence(sys.stderr)
