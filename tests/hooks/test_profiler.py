@@ -37,7 +37,7 @@ def test_a_run_that_ends_meanwhile_has_a_trace_of_what_was_there(tmp_path):
 
 def test_a_run_that_is_too_short_says_so(tmp_path, caplog):
     toy_runner(ProfilerHook(wait=20), job=Job(tmp_path)).run()
-    assert "hooks.profiler: the run had 10 iterations, and profiling begins with the 23th" in caplog.text
+    assert "hooks.profiler: the run had 10 iterations, and profiling begins after 22" in caplog.text
 
 
 def test_it_is_added_to_the_options_that_are_chosen(train):

@@ -86,10 +86,8 @@ class ProfilerHook(Hook):
         profiled.stop()
         iterations = self._steps - self.wait - self.warmup
         if iterations <= 0:
-            needed = self.wait + self.warmup + 1
-            log.warning(
-                "hooks.profiler: the run had %d iterations, and profiling begins with the %dth", self._steps, needed
-            )
+            before = self.wait + self.warmup
+            log.warning("hooks.profiler: the run had %d iterations, and profiling begins after %d", self._steps, before)
             return
         try:
             self._write(profiled, iterations)
