@@ -18,18 +18,21 @@ class Batch:
         indices: which samples of the source they are, int64 `[B]`.
         weights: how much each sample counts in metrics, float32 `[B]`: 0 for one that only fills up the batch. None:
             each counts once.
+        whole: where several processes share a batch, how many samples it has in all of them; None where one process has
+            all, and in a micro-batch.
     """
 
     images: Tensor
     targets: Tensor
     indices: Tensor
     weights: Tensor | None = None
+    whole: int | None = None
 
     def __len__(self) -> int:
         return self.targets.shape[0]
 
-    def split(self, parts: int) -> list[Batch]:
-        """Return the batch in at most `parts` parts of nearly equal size, none of them empty."""
+    def split(self, parts: int, *, keep_empty: bool = False) -> list[Batch]:
+        """Return the batch in at most `parts` parts of nearly equal size; the empty ones are left out unless kept."""
         pieces = zip(
             self.images.tensor_split(parts),
             self.targets.tensor_split(parts),
@@ -37,7 +40,22 @@ class Batch:
             [None] * parts if self.weights is None else self.weights.tensor_split(parts),
             strict=True,
         )
-        return [Batch(*piece) for piece in pieces if len(piece[1])]
+        return [Batch(*piece) for piece in pieces if keep_empty or len(piece[1])]
+
+    def first(self, samples: int) -> Batch:
+        """Return the first so many samples."""
+        weights = None if self.weights is None else self.weights[:samples]
+        return Batch(self.images[:samples], self.targets[:samples], self.indices[:samples], weights)
+
+
+def share(samples: int, rank: int, processes: int) -> slice:
+    """Return which of a batch's samples are a process's: contiguous, the first processes' shares one larger if need be.
+
+    With fewer samples than processes the last ones' shares are empty.
+    """
+    size, more = divmod(samples, processes)
+    start = rank * size + min(rank, more)
+    return slice(start, start + size + (rank < more))
 
 
 def shape_of(size: Sequence[int]) -> str:

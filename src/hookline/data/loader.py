@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError, ParameterError, first_line, told_of
-from hookline.data.batch import Batch, shape_of
+from hookline.data.batch import Batch, shape_of, share
 from hookline.data.mix import Mix
 from hookline.data.randomness import seed_of
 from hookline.data.sampler import Order, Sampler
@@ -63,8 +63,9 @@ class SourceLoader(ABC):
         drop_last: leave out a last batch that is smaller than the others.
         seed: of shuffling, augmentation and mixing.
         device: where the batches lie.
-        rank: the number of this process, whose share of each batch is every `processes`-th sample.
-        processes: how many share the batches.
+        rank: the number of this process, whose share of each batch is contiguous.
+        processes: how many share the batches. One whose share of a small batch is empty gets its last sample with
+            weight 0.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class SourceLoader(ABC):
         self.drop_last = drop_last
         self.seed = seed
         self.device = torch.device(device)
+        if self.sampler.shuffle and batch_size < processes:
+            raise ParameterError("batch_size", batch_size, f"at least {processes}, a sample for each process")
         self.rank = rank
         self.processes = processes
 
@@ -117,7 +120,11 @@ class SourceLoader(ABC):
                 for name, transform in self.transforms.items():
                     uniform = self._part(draws[name], number) if transform.draws else nothing
                     batch.images = transformed(name, transform, batch.images, uniform)
-                yield batch if self.mix is None else self.mix(batch, seed=self.seed, epoch=epoch, number=number)
+                if self.mix is not None:
+                    batch = self.mix(batch, seed=self.seed, epoch=epoch, number=number)
+                if self.processes > 1:
+                    self._mark(batch, number)
+                yield batch
 
     @abstractmethod
     def _read(self, order: Order, epoch: int, start: int) -> Generator[Batch]:
@@ -126,7 +133,17 @@ class SourceLoader(ABC):
     def _part(self, whole: Tensor, number: int) -> Tensor:
         """Return this process's share of batch `number` from what there is for each sample of an epoch."""
         part = whole[number * self.batch_size : (number + 1) * self.batch_size]
-        return part[self.rank :: self.processes] if self.processes > 1 else part
+        if self.processes == 1:
+            return part
+        own = share(len(part), self.rank, self.processes)
+        return part[own] if own.stop > own.start else part[-1:]
+
+    def _mark(self, batch: Batch, number: int) -> None:
+        """Note in this process's share of batch `number` what it is a share of."""
+        batch.whole = min(self.batch_size, len(self.sampler) - number * self.batch_size)
+        own = share(batch.whole, self.rank, self.processes)
+        if own.stop == own.start:
+            batch.weights = torch.zeros(len(batch), device=batch.targets.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what the order and the content of the batches depend on; the position is the run's clock."""

@@ -77,8 +77,9 @@ class Generators:
         return {f"rank{self.rank}": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up this process's states; one that was not there, or a device's of another kind, is left as it is."""
-        own = state.get(f"rank{self.rank}")
+        """Take up this process's states, or those of the first; a device's of another kind is left as it is."""
+        # Hooks draw the same from Python's and NumPy's in all processes, and torch's are seeded for each update.
+        own = state.get(f"rank{self.rank}", state.get("rank0"))
         if own is None:
             return
         version, internal, gauss_next = own["python"]

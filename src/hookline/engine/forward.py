@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -36,6 +37,7 @@ class Forward:
         self.precision = precision
         self.channels_last = channels_last
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.compile = compile
         self._call = torch.compile(model) if compile else model
         dtype = PRECISIONS[precision]
         self._autocast = None if dtype is None else torch.autocast(self.device.type, dtype)
@@ -52,6 +54,13 @@ class Forward:
     def of(self, model: nn.Module) -> Forward:
         """Return the same forward pass of another model, such as an average of this one's weights; not compiled."""
         return Forward(model, precision=self.precision, channels_last=self.channels_last)
+
+    def around(self, wrap: Callable[[nn.Module], nn.Module]) -> Forward:
+        """Return the same forward pass of the model in a wrapper, such as torch's DistributedDataParallel."""
+        found = copy.copy(self)
+        wrapped = wrap(self.model)
+        found._call = torch.compile(wrapped) if self.compile else wrapped
+        return found
 
 
 @contextmanager

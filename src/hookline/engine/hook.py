@@ -97,10 +97,13 @@ class Hook:
         name: the hook's name in the config, under which its state is kept; the runner gives one to a hook without.
         priority: lower is called first; hooks of equal priority are called in the order of the config.
         watches: whether the hook only watches: an interrupted run may go on without it.
+        first_only: of several processes, only the first calls the hook: it writes files or speaks, and takes no part in
+            what they compute together.
     """
 
     name: str = ""
     watches: bool = False
+    first_only: bool = False
     priority: int = Priority.NORMAL
 
     def before_run(self, runner: Runner) -> None:

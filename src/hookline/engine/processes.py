@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from hookline.data.batch import share
+
 T = TypeVar("T")
 
 
@@ -40,16 +42,13 @@ class Processes:
         return self.rank == 0
 
     def part(self, samples: int, rank: int | None = None) -> slice:
-        """Return which samples of a batch are a process's share: contiguous, the first ones one larger if need be.
+        """Return which samples of a batch are a process's share (see `hookline.data.batch.share`).
 
         Args:
-            samples: the size of the whole batch; with fewer than processes, the last ones' shares are empty.
+            samples: the size of the whole batch.
             rank: whose; None for this process's.
         """
-        rank = self.rank if rank is None else rank
-        size, more = divmod(samples, self.count)
-        start = rank * size + min(rank, more)
-        return slice(start, start + size + (rank < more))
+        return share(samples, self.rank if rank is None else rank, self.count)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether any process has raised it."""
@@ -82,21 +81,21 @@ class Processes:
         dist.all_gather_object(given, value)
         return given
 
-    def whole(self, share: Tensor, samples: int) -> Tensor:
+    def whole(self, rows: Tensor, samples: int) -> Tensor:
         """Return the rows of all shares, in the order of the samples.
 
         Args:
-            share: what there is for each sample of this process's share, `[share, ...]`; rows beyond it are left out.
+            rows: what there is for each sample of this process's share, `[n, ...]`; rows beyond it are left out.
             samples: the size of the whole batch.
         """
         if self.count == 1:
-            return share
+            return rows
         sizes = [len(range(samples)[self.part(samples, rank)]) for rank in range(self.count)]
-        filled = share.new_zeros(sizes[0], *share.shape[1:])
-        filled[: sizes[self.rank]] = share[: sizes[self.rank]]
+        filled = rows.new_zeros(sizes[0], *rows.shape[1:])
+        filled[: sizes[self.rank]] = rows[: sizes[self.rank]]
         shares = [torch.empty_like(filled) for _ in sizes]
         dist.all_gather(shares, filled)
-        return torch.cat([rows[:size] for rows, size in zip(shares, sizes, strict=True)])
+        return torch.cat([part[:size] for part, size in zip(shares, sizes, strict=True)])
 
     def copy_first(self, tensors: Sequence[Tensor]) -> None:
         """Give the tensors the values that they have in the first process."""

@@ -27,7 +27,7 @@ from hookline.engine.numbers import plain_numbers
 from hookline.engine.run_state import OptimizerState, RunState, Stateful
 from hookline.engine.sums import Sums
 from hookline.engine.update import Outputs, Update
-from hookline.engine.validation import AfterEach, BeforeEach
+from hookline.engine.validation import AfterEach, BeforeEach, Gathered
 from hookline.engine.workflow import phases_of
 from hookline.job import Job
 from hookline.metrics import Metric
@@ -65,7 +65,8 @@ class Runner:
     """Train epoch by epoch, calling hooks at the stages that `hookline.engine.hook` shows.
 
     Args:
-        update: what a batch does to the weights; it holds model, loss and optimizer.
+        update: what a batch does to the weights; it holds model, loss and optimizer, and says how several processes
+            share it.
         train_loader: the training batches.
         clock: the start of the run, which says how long it is.
         val_loader: the validation batches; None for no validation.
@@ -83,9 +84,11 @@ class Runner:
 
     Attributes:
         clock: the position in the run (`epoch`, `iter`) and its length.
+        processes: which of how many processes this one is.
         mode: `train` or `val`.
-        batch: the batch at hand.
-        outputs: what came of it: `loss` (in training), `logits`, and what else the update gives.
+        batch: the batch at hand, or this process's share of it.
+        outputs: what came of it: `loss` (in training), `logits`, and what else the update gives. With several
+            processes, scalars are the whole batch's; after a validation batch, it and its logits are whole, too.
         waited: seconds that the loop waited for the batch at hand.
         sums: running sums of what training measures.
         numbers: what was given to `log` since the last row of the history.
@@ -98,7 +101,7 @@ class Runner:
             states puts its own function here.
         first_iter: the iteration that this process began with.
         resumed: whether the run took up an earlier one's state.
-        stop_training: whether the run ends after the current iteration; `stop` sets it.
+        stop_training: whether the run ends after the current iteration; `stop` sets it, in all processes at once.
         status: `running`, and at the end `completed`, `stopped`, `diverged`, `interrupted` or `failed`.
         failure: why it failed; None if it did not.
         aborted: whether it was told to end at once, without a last checkpoint.
@@ -121,6 +124,7 @@ class Runner:
         workflow: Sequence[tuple[str, int]] = (("train", 1),),
     ) -> None:
         self.update = update
+        self.processes = update.parallel.processes
         self.train_loader = train_loader
         self.val_loader = val_loader
         self.metrics = list(metrics)
@@ -138,7 +142,7 @@ class Runner:
         self.averages: dict[str, nn.Module] = {}
         self.sums = Sums()
         self.newest_state: Callable[[], dict[str, Any] | None] = lambda: None
-        self.generators = Generators(update.device)
+        self.generators = Generators(update.device, self.processes.rank)
         self.clock = clock
         clock.history = self.history
 
@@ -163,6 +167,8 @@ class Runner:
         self._before_end: dict[str, Any] | None = None
         self._rewind_to: Mapping[str, Any] | None = None
         self._signal: str | None = None
+        # What this process asks for, and all do once they have agreed.
+        self._asked: tuple[str, str] | None = None
         self.register_hooks(hooks)
 
     @property
@@ -199,8 +205,9 @@ class Runner:
             names.add(hook.name)
             self.hooks.append(hook)
         self.hooks = sort_hooks(self.hooks)
+        own = [hook for hook in self.hooks if self.processes.first or not hook.first_only]
         # Each call with the place that an error in it is told to come from, made once: this runs every iteration.
-        self._calls = {stage: [((stage, hook), call) for hook, call in calls_of(self.hooks, stage)] for stage in STAGES}
+        self._calls = {stage: [((stage, hook), call) for hook, call in calls_of(own, stage)] for stage in STAGES}
 
     def describe_hooks(self) -> str:
         """Return a table of the hooks that each stage calls, in order."""
@@ -232,17 +239,43 @@ class Runner:
         self.numbers.update(plain_numbers(numbers))
 
     def stop(self, reason: str, status: str = "stopped") -> None:
-        """End the run after the current iteration, with this status: `stopped`, or `diverged`."""
-        self.stop_training, self.stop_reason, self.stop_status = True, reason, status
+        """End the run after the current iteration, with this status: `stopped`, or `diverged`.
+
+        Of several processes any can; `stop_training` is set in all of them once the hooks of the stage are done.
+        """
+        if self.processes.count > 1:
+            self._asked = reason, status
+        else:
+            self.stop_training, self.stop_reason, self.stop_status = True, reason, status
 
     def interrupt(self, signal: str) -> None:
         """End the run as soon as its state is whole; called from a signal's handler."""
         self._signal = signal
 
     def check_interrupt(self) -> None:
-        """Raise `Interrupted` if the run was asked to end."""
-        if self._signal is not None:
-            raise Interrupted(self._signal)
+        """Raise `Interrupted` if the run, by any of its processes, was asked to end."""
+        signal = self._agree()[1]
+        if signal is not None:
+            raise Interrupted(signal)
+
+    def _agree(self) -> tuple[bool, str | None]:
+        """Let all processes know what one of them asks for.
+
+        Returns:
+            whether there are numbers to record, which the first process decides, and by which signal the run ends.
+        """
+        numbers, signal = bool(self.numbers), self._signal
+        if self.processes.count == 1:
+            return numbers, signal
+        numbers, asked = self.processes.any(numbers and self.processes.first, bool(self._asked or signal))
+        if not asked:
+            return numbers, None
+        answers = self.processes.of_each((self._asked, signal))
+        self._asked = None
+        for request, _ in answers:
+            if request is not None:
+                self.stop_training, (self.stop_reason, self.stop_status) = True, request
+        return numbers, next((found for _, found in answers if found is not None), None)
 
     @property
     def can_break_off(self) -> bool:
@@ -276,6 +309,7 @@ class Runner:
                 self.load_state_dict(state, force)
             self.first_iter = self.clock.iter
             self._whole = True
+            self._agree()
             begin()
             while not self._over():
                 if self.phases[self.clock.phase % len(self.phases)] == "val":
@@ -285,7 +319,7 @@ class Runner:
                 if self._rewind_to is not None:
                     earlier, self._rewind_to = self._rewind_to, None
                     self.load_state_dict(earlier)
-            if self.numbers:  # of an evaluation after the last row
+            if self._agree()[0]:  # of an evaluation after the last row
                 self._record(self.clock.epoch)
             # A run that is stopped in its last iteration has reached its end, unless it got nowhere.
             early = self.stop_training and (self.stop_status != "stopped" or not self.clock.finished)
@@ -315,13 +349,13 @@ class Runner:
         if start == 0:
             self.generators.seed(seed_of(self.seed, "epoch", clock.epoch))
             self.call("before_train_epoch")
-            if self.numbers:  # of an evaluation before training
+            if self._agree()[0]:  # of an evaluation before training
                 self._record(clock.epoch)
         before, after = self._calls["before_train_iter"], self._calls["after_train_iter"]
         between = self._calls["between_updates"]
         before_backward = self._before_backward if self._calls["before_backward"] else None
         # A seed for each update; the generators take consecutive ones well.
-        seed = seed_of(self.seed, "updates")
+        seed, alone = seed_of(self.seed, "updates", *self._own), self.processes.count == 1
         batches = self.train_loader.batches(clock.epoch, start)
         while clock.iter < clock.max_iters:
             asked, self._at = perf_counter(), DATA
@@ -336,6 +370,8 @@ class Runner:
             self.waited, self.batch, self._whole = perf_counter() - asked, batch, False
             for self._at, call in before:
                 call(self)
+            if not alone and self.batch.whole is None:  # a hook has put another one in its place
+                self.batch.whole = batch.whole
             self._at = UPDATE
             # After the hooks, so that what they draw changes nothing.
             self.generators.seed_torch(seed + clock.iter)
@@ -344,13 +380,13 @@ class Runner:
                 call(self)
             self._at = LOOP
             clock.iter += 1
-            if self.numbers:
+            if self.numbers if alone else self._agree()[0]:
                 self._record(clock.iter / clock.iters_per_epoch)
             self._whole = True
             for self._at, call in between:
                 call(self)
             self._at = LOOP
-            if self._signal is not None:
+            if self._signal is not None or not alone:
                 self.check_interrupt()
             if self._rewind_to is not None:
                 return
@@ -396,14 +432,27 @@ class Runner:
         try:
             with evaluating(forward.model):
                 self.call("before_val_epoch")
-                batches = BeforeEach(self, seed_of(self.seed, name, self.clock.iter))
-                found = evaluate(forward, batches, [*self.metrics, AfterEach(self)])
+                batches = BeforeEach(self, seed_of(self.seed, name, self.clock.iter, *self._own))
+                found = evaluate(forward, batches, self._measures())
                 numbers = plain_numbers({f"{name}/{key}": value for key, value in found.items()})
+                numbers = self.processes.of_first(numbers)
                 self.log(numbers)
                 self.call("after_val_epoch")
         finally:
             self.mode, self.batch, self.outputs, self._whole = outer
         return numbers
+
+    def _measures(self) -> list[Metric]:
+        """Return what sees the whole of each validation batch."""
+        measures = [*self.metrics, AfterEach(self)]
+        if self.processes.count == 1:
+            return measures
+        return [Gathered(self.processes, measures, images=bool(calls_of(self.hooks, "after_val_iter")))]
+
+    @property
+    def _own(self) -> tuple[int, ...]:
+        """Of what this process draws for itself: the first one draws what a single one does."""
+        return () if self.processes.first else (self.processes.rank,)
 
     @property
     def state(self) -> RunState:
@@ -421,7 +470,10 @@ class Runner:
         if self.update.has_state:
             parts["update"] = self.update
         hooks = {f"hooks.{hook.name}": hook for hook in self.hooks if hook.has_state}
-        return RunState(parts | hooks, watchers=[name for name, hook in hooks.items() if hook.watches])
+        watchers = [name for name, hook in hooks.items() if hook.watches or hook.first_only]
+        if not self.processes.first:
+            hooks = {name: hook for name, hook in hooks.items() if not hook.first_only}
+        return RunState(parts | hooks, watchers)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the run (see `RunState`).
@@ -473,11 +525,12 @@ class Runner:
         What they log while they see it is put there as well, and shown to them once.
         """
         self._record_once(epoch)
-        if self.numbers:
+        if self._agree()[0]:
             self._record_once(epoch)
+            self._agree()
 
     def _record_once(self, epoch: float) -> None:
-        self.recorded, self.numbers = self.numbers, {}
+        self.recorded, self.numbers = self.processes.of_first(self.numbers), {}
         if not self.history or self.history[-1]["iterations"] != self.clock.iter:
             self.history.append({"epoch": epoch, "iterations": self.clock.iter})
         self.history[-1].update(epoch=epoch, **self.recorded)

@@ -98,7 +98,7 @@ def check_update(update: Update, batch: Batch, batch_size: int, last: int) -> Ou
         except ConfigError:
             raise
         except Exception as error:  # whatever any part of it does
-            raise _blamed(error, update, part, batch_size, whole=len(part) == len(batch)) from error
+            raise _blamed(error, update, part, batch_size, whole=part is batch) from error
         if not isinstance(outputs, Mapping) or not {"loss", "logits"} <= outputs.keys():
             raise ConfigError(f"update: {type(update).__name__} must return a dict with loss and logits")
         return outputs
@@ -113,8 +113,10 @@ def check_update(update: Update, batch: Batch, batch_size: int, last: int) -> Ou
         _check_finite(outputs, update, batch, list(zip(trained, before, strict=True)))
         if not outputs.get("skipped") and all(map(torch.equal, before, trained)):
             _warn_of_no_step(update)
-        if last < len(batch):
-            updated(first(batch, last))
+        with told_at("distributed"):
+            update.parallel.check_gradients(update.model)
+        if last < update.parallel.samples(batch):
+            updated(update.parallel.as_small(batch, last))
         return outputs
 
 
@@ -138,12 +140,6 @@ def check_metrics(forward: Forward, metrics: Mapping[str, Metric], batch: Batch)
                 raise ConfigError(f"{key}: {type(metric).__name__}.compute() must return a dict of numbers by name")
             found += map(str, numbers)
     return found
-
-
-def first(batch: Batch, samples: int) -> Batch:
-    """Return the first samples of a batch."""
-    weights = None if batch.weights is None else batch.weights[:samples]
-    return Batch(batch.images[:samples], batch.targets[:samples], batch.indices[:samples], weights)
 
 
 def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, whole: bool) -> ConfigError:

@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ParameterError, did_you_mean
 from hookline.data.batch import Batch
+from hookline.engine.alone import Alone, total_weight
 from hookline.engine.forward import PRECISIONS, Forward
 from hookline.optim.freeze import Freeze
 from hookline.optim.gradients import clearing
@@ -60,6 +61,7 @@ class Update:
         log_grad_norm: give the gradients' norm without clipping too.
         skip_nonfinite: leave out an update whose gradients are not finite, as fp16 always does. Optimizers without a
             fused kernel wait for the device to see it.
+        parallel: how several processes share an update; None for one process.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Update:
         micro_batches: int = 1,
         log_grad_norm: bool = False,
         skip_nonfinite: bool = False,
+        parallel: Alone | None = None,
     ) -> None:
         check_number("micro_batches", micro_batches, gt=0, integer=True)
         check_bool("log_grad_norm", log_grad_norm)
@@ -95,6 +98,9 @@ class Update:
         if self.norm_type != DEFAULT_NORM and not self.measures:
             expected = f"{DEFAULT_NORM} where no norm is clipped or logged"
             raise ParameterError("grad_clip.norm_type", self.norm_type, expected)
+        self.parallel = parallel or Alone()
+        self._forward = forward
+        self._at_once = micro_batches == 1 and self.parallel.processes.count == 1
         self._clear_gradients = clearing(optimizer)
         self._summed = summed(loss)
 
@@ -115,25 +121,23 @@ class Update:
         self.model.train()
         if self.freeze is not None:
             self.freeze.apply(self.model, epoch)
+        self._forward = self.parallel.training(self.forward)
 
     def __call__(self, batch: Batch, before_backward: BeforeBackward | None = None) -> Outputs:
         """Update the weights by a batch.
 
         Args:
-            batch: on the model's device.
+            batch: on the model's device; of several processes, this one's share.
             before_backward: called with the `loss` and `logits` of each micro-batch, which it may replace, and with the
                 micro-batch.
 
         Returns:
             `loss`, the mean over the batch, and `logits`, whose graph is used up; where it is measured `grad_norm`, the
             norm of the gradients before clipping; under fp16 `skipped`, whether the step was skipped. Every scalar is
-            averaged into the run's numbers as `train/<name>`.
+            averaged into the run's numbers as `train/<name>`. Of several processes, all have the same scalars and each
+            the logits of its share.
         """
-        self._clear_gradients()
-        if self.micro_batches == 1:
-            outputs = self._backward(batch, before_backward)
-        else:
-            outputs = self._accumulate(batch, before_backward)
+        outputs = self.gradients(batch, before_backward)
         if self.measures:
             self.scaler.unscale_(self.optimizer)
             outputs["grad_norm"] = self._clip()
@@ -146,21 +150,42 @@ class Update:
             self.optimizer.step()
         return outputs
 
+    def gradients(self, batch: Batch, before_backward: BeforeBackward | None = None) -> Outputs:
+        """Compute the gradients of the whole batch's loss, whatever the micro-batches and the processes.
+
+        Args:
+            batch: see `__call__`.
+            before_backward: see `__call__`.
+
+        Returns:
+            `loss` and `logits`, as `__call__` does. Under fp16 the gradients are scaled.
+        """
+        self._clear_gradients()
+        if self._at_once:
+            return self._backward(batch, before_backward)
+        return self._accumulate(batch, before_backward)
+
     def _accumulate(self, batch: Batch, before_backward: BeforeBackward | None) -> Outputs:
-        total = total_weight(self.loss, batch.targets)
-        found: dict[str, list[Tensor]] = {}
+        parallel = self.parallel
+        total = parallel.total_weight(self.loss, batch)
+        sums: dict[str, Tensor] = {}
         shares: dict[str, float] = {}
-        for part in batch.split(self.micro_batches):
+        others: dict[str, list[Tensor]] = {}
+        parts = parallel.split(batch, self.micro_batches)
+        for number, part in enumerate(parts, 1):
             # Micro-batches count by their samples, so that a hook's own loss does too.
-            share = len(part) / len(batch)
-            for name, value in self._backward(part, before_backward, share, total).items():
+            share = parallel.share(part, batch)
+            with parallel.reducing(last=number == len(parts)):
+                outputs = self._backward(part, before_backward, share, total) if share else self._nothing(part)
+            for name, value in outputs.items():
                 value = torch.as_tensor(value).detach()
-                found.setdefault(name, []).append(value if value.ndim else value * share)
-                shares[name] = shares.get(name, 0.0) + share
-        return {
-            name: torch.cat(parts) if parts[0].ndim else torch.stack(parts).sum() / shares[name]
-            for name, parts in found.items()
-        }
+                if value.ndim:
+                    others.setdefault(name, []).append(value)
+                else:
+                    sums[name] = sums.get(name, 0.0) + value * share
+                    shares[name] = shares.get(name, 0.0) + share
+        parallel.agree(self.model)
+        return parallel.means(sums, shares, batch) | {name: torch.cat(values) for name, values in others.items()}
 
     def _backward(
         self,
@@ -169,14 +194,21 @@ class Update:
         share: float | None = None,
         total: float | Tensor = 1.0,
     ) -> Outputs:
-        logits = self.forward(batch.images)
+        logits = self._forward(batch.images)
         loss = self.loss(logits, batch.targets) if share is None else self._part_of(total, share, logits, batch.targets)
         outputs = {"loss": loss, "logits": logits}
         if before_backward is not None:
             before_backward(outputs, batch)
         loss = outputs["loss"]
-        self.scaler.scale(loss if share is None else loss * share).backward()
+        self.scaler.scale(loss if share is None else loss * (share * self.parallel.factor)).backward()
         return outputs
+
+    def _nothing(self, part: Batch) -> Outputs:
+        """Take part in what all processes do together, with samples that do not count."""
+        logits = self._forward(part.images)
+        loss = logits.sum() * 0.0
+        loss.backward()
+        return {"loss": loss, "logits": logits}
 
     def _part_of(self, total: float | Tensor, share: float, logits: Tensor, targets: Tensor) -> Tensor:
         """Return a micro-batch's loss, so that the mean over the micro-batches by their shares is the batch's loss.
@@ -210,19 +242,6 @@ class Update:
             body = [p for n, p in self.model.named_parameters() if id(p) in trained and not in_modules(n, head)]
             adaptive_clip_grad(body, bound, norm_type=self.norm_type)
         return norm
-
-
-def total_weight(loss: Any, targets: Tensor) -> Tensor | float:
-    """Return what a loss divides its sum over the samples of these targets by."""
-    if hasattr(loss, "total_weight"):
-        return loss.total_weight(targets)
-    if getattr(loss, "reduction", "mean") == "sum":
-        return 1.0
-    weight = getattr(loss, "weight", None)
-    if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
-        counted = targets[targets != loss.ignore_index]
-        return weight[counted].sum() if weight is not None else float(len(counted))
-    return float(len(targets))
 
 
 def summed(loss: Any) -> Loss | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hookline.data.mix import Mix
     from hookline.data.sampler import Sampler
     from hookline.data.transforms import Transform
+    from hookline.engine.processes import Processes
 
 # Keys of the `data` group that say how batches are made of a source; the others are the source's own.
 LOADING = frozenset(
@@ -115,8 +116,14 @@ def build_transforms(cfg: DictConfig) -> tuple[dict[str, Transform], dict[str, T
     return training, common
 
 
-def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mix: Mix | None = None) -> SourceLoader:
-    """Return the loader of the training split."""
+def build_train_loader(
+    cfg: DictConfig,
+    source: Source,
+    device: torch.device,
+    mix: Mix | None = None,
+    processes: Processes | None = None,
+) -> SourceLoader:
+    """Return the loader of the training split, or of this process's share of its batches."""
     training, common = build_transforms(cfg)
     with told_at("data"):
         return _build_loader(
@@ -129,17 +136,22 @@ def build_train_loader(cfg: DictConfig, source: Source, device: torch.device, mi
             drop_last=cfg.data.get("drop_last", False),
             seed=cfg.seed,
             device=device,
+            processes=processes,
         )
 
 
-def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: torch.device) -> SourceLoader:
+def build_val_loader(
+    cfg: DictConfig, source: Source, training: Source, device: torch.device, processes: Processes | None = None
+) -> SourceLoader:
     """Return the loader of the validation split, whose images are normalised as the training split's."""
     _, common = build_transforms(cfg)
     size = cfg.data.get("val_batch_size", cfg.data.batch_size)
     transforms = with_normalization(cfg, common, training)
     try:
         with told_at("data"):
-            return _build_loader(cfg, source, split="val", batch_size=size, transforms=transforms, device=device)
+            return _build_loader(
+                cfg, source, split="val", batch_size=size, transforms=transforms, device=device, processes=processes
+            )
     except ConfigError as error:
         cause = error.__cause__
         if isinstance(cause, ParameterError) and cause.name == "batch_size":
@@ -148,7 +160,13 @@ def build_val_loader(cfg: DictConfig, source: Source, training: Source, device: 
 
 
 def _build_loader(
-    cfg: DictConfig, source: Source, *, split: str = "train", device: torch.device, **options: Any
+    cfg: DictConfig,
+    source: Source,
+    *,
+    split: str = "train",
+    device: torch.device,
+    processes: Processes | None = None,
+    **options: Any,
 ) -> SourceLoader:
     """Return a loader of the kind that suits the source: from memory if it is there and needs no work per sample."""
     from hookline.config.cores import available_cores
@@ -163,7 +181,11 @@ def _build_loader(
     if in_memory is None:
         in_memory = isinstance(source, InMemorySource)
     check_bool("in_memory", in_memory)
-    workers = resolve_workers(data.get("workers", "auto"), cores=available_cores(), device=device)
+    local_count = processes.local_count if processes else 1
+    cores = max(1, available_cores() // local_count)
+    workers = resolve_workers(data.get("workers", "auto"), cores=cores, device=device)
+    if processes is not None:
+        options |= {"rank": processes.rank, "processes": processes.count}
     given = {key: data[key] for key in ("worker_type", "on_error") if key in data}
     # A mistake is told also where the data are in memory, and the keys have no effect.
     check_choice("worker_type", given.get("worker_type", "thread"), WORKER_TYPES)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from hookline.config.errors import ConfigError
+from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import build, locate, parameters_of, to_plain, told_at
 from hookline.experiment.data import input_shape
 
@@ -16,15 +16,24 @@ if TYPE_CHECKING:
 
     from hookline.data import Source
     from hookline.engine import Forward
+    from hookline.engine.processes import Processes
     from hookline.optim.freeze import Freeze
 
 
-def build_device(cfg: DictConfig) -> torch.device:
-    """Return the device that `runner.device` names."""
+def build_device(cfg: DictConfig, processes: Processes | None = None) -> torch.device:
+    """Return the device that `runner.device` names; of several processes on a machine, each has a GPU of its own."""
+    import torch
+
     from hookline.engine.device import resolve_device
 
     with told_at("runner"):
-        return resolve_device(cfg.runner.device)
+        device = resolve_device(cfg.runner.device)
+        if processes is not None and processes.count > 1 and device.type == "cuda":
+            if device.index is not None:
+                raise ParameterError("device", cfg.runner.device, "auto, cuda or cpu with several processes")
+            device = resolve_device(f"cuda:{processes.local_rank}")
+            torch.cuda.set_device(device)
+        return device
 
 
 def build_model(cfg: DictConfig, source: Source) -> nn.Module:
@@ -53,17 +62,18 @@ def build_model_without_memory(cfg: DictConfig, source: Source) -> nn.Module:
         return build_model(OmegaConf.create({**cfg, "model": node}), source)
 
 
-def choose_threads(cfg: DictConfig, model: nn.Module, source: Source) -> int:
+def choose_threads(cfg: DictConfig, model: nn.Module, source: Source, processes: Processes | None = None) -> int:
     """Return how many threads an operation on the CPU is spread over: `runner.threads`, or what suits the model."""
     from hookline.config.cores import available_cores
     from hookline.engine.threads import resolve_threads
     from hookline.models.work import flops_per_layer
 
     wanted, work = cfg.runner.threads, None
+    count, local_count = (processes.count, processes.local_count) if processes else (1, 1)
     if wanted == "auto" and next(model.parameters()).device.type == "cpu":
-        work = flops_per_layer(model, (cfg.data.batch_size, *input_shape(cfg, source)))
+        work = flops_per_layer(model, (-(-cfg.data.batch_size // count), *input_shape(cfg, source)))
     with told_at("runner"):
-        return resolve_threads(wanted, cores=available_cores(), work=work)
+        return resolve_threads(wanted, cores=max(1, available_cores() // local_count), work=work)
 
 
 def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:

@@ -9,11 +9,16 @@ from omegaconf import DictConfig
 
 from hookline.config.instantiate import build, to_plain, told_at
 
+# Keys of the group `distributed` that say how processes are started; the others are about what they share.
+LAUNCHING = frozenset({"processes", "backend", "timeout"})
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from hookline.engine import Forward, Update
+    from hookline.engine.alone import Alone
+    from hookline.engine.processes import Processes
     from hookline.optim.freeze import Freeze
 
 
@@ -42,12 +47,32 @@ def build_optimizer(
     return build_from_node(cfg.optimizer, model, cfg.get("param_groups"), lr_scale=lr_factor(cfg), option=option)
 
 
+def build_parallel(cfg: DictConfig, processes: Processes) -> Alone:
+    """Return how the processes share an update."""
+    from hookline.engine.alone import Alone
+
+    node = to_plain(cfg.get("distributed") or {}, "distributed")
+    if processes.count == 1 or node.get("_target_") is None:
+        return Alone()
+    given = {key: value for key, value in node.items() if key not in LAUNCHING}
+    parallel: Alone = build(given, "distributed", kind=Alone, processes=processes)
+    return parallel
+
+
 def build_update(
-    cfg: DictConfig, *, forward: Forward, loss: Any, optimizer: torch.optim.Optimizer, freeze: Freeze | None = None
+    cfg: DictConfig,
+    *,
+    forward: Forward,
+    loss: Any,
+    optimizer: torch.optim.Optimizer,
+    freeze: Freeze | None = None,
+    parallel: Alone | None = None,
 ) -> Update:
     """Return what a batch does to the weights."""
     from hookline.engine import Update
 
-    parts = {"forward": forward, "loss": loss, "optimizer": optimizer, "freeze": freeze}
+    parts: dict[str, Any] = {"forward": forward, "loss": loss, "optimizer": optimizer, "freeze": freeze}
+    if parallel is not None and parallel.processes.count > 1:
+        parts["parallel"] = parallel
     update: Update = build(cfg["update"], "update", kind=Update, wanted="a subclass of hookline.engine.Update", **parts)
     return update

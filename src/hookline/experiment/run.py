@@ -21,23 +21,27 @@ from hookline.experiment.model import (
     build_model,
     choose_threads,
 )
-from hookline.experiment.optimization import build_optimizer, build_update
+from hookline.experiment.optimization import build_optimizer, build_parallel, build_update
 from hookline.experiment.schedules import build_clock, build_schedules, check_hooks, followed
 from hookline.experiment.trained import describe_inputs
 
 if TYPE_CHECKING:
     from hookline.data import Loader
     from hookline.engine import Runner
+    from hookline.engine.processes import Processes
     from hookline.job import Job
 
 
-def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = None) -> Runner:
+def build_runner(
+    cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = None, processes: Processes | None = None
+) -> Runner:
     """Return the runner that `cfg` describes, ready to run.
 
     Args:
         cfg: the config; the number of threads that was chosen takes the place of `runner.threads=auto`.
         job: the run directory.
         option: see `build_optimizer`.
+        processes: which of how many processes this one is; None for one alone.
 
     Raises:
         ConfigError: any part of the config is wrong; the cheap checks come before data are read.
@@ -48,30 +52,35 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     from hookline.engine import Runner
     from hookline.engine.device import Generators
     from hookline.engine.memory import keep_freed_memory
-    from hookline.engine.trial import check_model, first, try_out
+    from hookline.engine.processes import Processes
+    from hookline.engine.trial import check_model, try_out
     from hookline.optim.group_curves import check_schedules
     from hookline.optim.group_values import base_values
 
     require(cfg, "data", "model", "loss", "optimizer", "lr_schedule", "update", "runner")
     with told_at(""):
         check_number("seed", cfg.seed, ge=0, lt=2**63, integer=True)
-    device = build_device(cfg)
+    processes = processes or Processes()
+    parallel = build_parallel(cfg, processes)
+    device = build_device(cfg, processes)
     hooks, metrics = build_hooks(cfg), build_metrics(cfg)
     check_hooks(cfg, hooks)
     check_together(hooks)
     Generators(device).seed(cfg.seed)
     evaluation = cfg.get("evaluation") or {}
     workflow, validated = build_workflow(cfg), validates(cfg)
-    training = build_source(cfg, "train")
-    training.check()
-    model = build_model(cfg, training).to(device)
-    cfg.runner.threads = choose_threads(cfg, model, training)
+    with processes.first_ahead():  # what it loads from elsewhere, the others find
+        training = build_source(cfg, "train")
+        training.check()
+        model = parallel.prepare(build_model(cfg, training)).to(device)
+    cfg.runner.threads = processes.of_first(choose_threads(cfg, model, training, processes))
     torch.set_num_threads(cfg.runner.threads)
     keep_freed_memory()
-    training = with_cache(cfg, training)
-    # A run without validation reads no validation data: the model is then tried on images of the training split.
-    validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
-    val_loader = build_val_loader(cfg, validation, training, device)
+    with processes.first_ahead():
+        training = with_cache(cfg, training)
+        # A run without validation reads no validation data: the model is then tried on images of the training split.
+        validation = with_cache(cfg, build_source(cfg, "val")) if validated else training
+        val_loader = build_val_loader(cfg, validation, training, device, processes)
     validating: Loader = val_loader
     if cfg.runner.get("val_batches") is not None:
         with told_at("runner"):
@@ -79,13 +88,13 @@ def build_runner(cfg: DictConfig, job: Job, option: Mapping[str, Any] | None = N
     freeze = build_freeze(cfg, model)
     forward = build_forward(cfg, model)
     loss = build_loss(cfg, training, device)
-    val_batch = first(next(val_loader.batches(0)), 2)
+    val_batch = next(val_loader.batches(0)).first(2)
     job.inputs = describe_inputs(validation, val_loader, val_batch)
     outputs = check_model(forward, loss, val_batch, len(training.classes))
-    train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device))
+    train_loader = build_train_loader(cfg, training, device, build_mix(cfg, loss, outputs, device), processes)
     clock = build_clock(cfg, len(train_loader))
     optimizer = build_optimizer(cfg, model, option)
-    update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze)
+    update = build_update(cfg, forward=forward, loss=loss, optimizer=optimizer, freeze=freeze, parallel=parallel)
     size, left = cfg.data.batch_size, len(train_loader.sampler) - (len(train_loader) - 1) * cfg.data.batch_size
     last = min(size, left) if clock.max_iters >= len(train_loader) else size
     numbers = try_out(update, train_loader, size, last, metrics, val_batch)

@@ -47,6 +47,7 @@ class CheckpointHook(Hook):
     """
 
     priority = Priority.LOWEST
+    first_only = True
 
     def __init__(
         self,

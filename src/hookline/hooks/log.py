@@ -47,6 +47,7 @@ class LogHook(Hook):
     name = "logger"
     priority = Priority.VERY_LOW
     watches = True
+    first_only = True
 
     def __init__(self, sinks: Mapping[str, Sink], interval: int = 10) -> None:
         check_number("interval", interval, gt=0, integer=True)

@@ -31,6 +31,7 @@ class LogModelHook(Hook):
 
     priority = Priority.VERY_LOW
     watches = True
+    first_only = True
 
     def __init__(self, sinks: Sinks, histograms: int | None = None, graph: bool = False) -> None:
         if histograms is not None:

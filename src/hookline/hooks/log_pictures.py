@@ -55,6 +55,7 @@ class LogPicturesHook(Hook):
     # Before the hook that hands over the numbers, and with an average's validation after the run's own.
     priority = Priority.VERY_LOW
     watches = True
+    first_only = True
 
     def __init__(self, sinks: Sinks, augmented: int = 0, misclassified: int = 0) -> None:
         check_number("augmented", augmented, ge=0, integer=True)

@@ -65,6 +65,7 @@ class LRCurveHook(Hook):
 
     priority = Priority.VERY_LOW
     watches = True
+    first_only = True
 
     def __init__(self) -> None:
         self._lr: dict[str, Trace] = {}

@@ -81,7 +81,7 @@ class NonFiniteLossHook(Hook):
             runner.stop("the loss is not finite", "diverged")
 
     def _go_back(self, runner: Runner) -> None:
-        state = runner.newest_state()
+        state = runner.processes.of_first(runner.newest_state())
         if state is None:
             runner.stop("the loss is not finite, and there is no checkpoint to go back to", "diverged")
             return

@@ -38,7 +38,10 @@ class OneBatchHook(Hook):
         runner.batch = self._batch
 
     def after_train_iter(self, runner: Runner) -> None:
-        logits, targets = runner.outputs["logits"].detach().float(), runner.batch.targets
+        batch = runner.batch
+        samples = len(batch) if batch.whole is None else batch.whole
+        logits = runner.processes.whole(runner.outputs["logits"].detach().float(), samples)
+        targets = runner.processes.whole(batch.targets, samples)
         self._reached = float(F.cross_entropy(logits, targets))
         if self._reached < self.loss:
             done = runner.clock.iter + 1

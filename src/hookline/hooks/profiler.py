@@ -39,6 +39,7 @@ class ProfilerHook(Hook):
     # The first after the update, so that its steps are iterations from end to end.
     priority = Priority.HIGHEST
     watches = True
+    first_only = True
 
     def __init__(
         self, wait: int = 5, warmup: int = 2, active: int = 5, memory: bool = False, stack: bool = False

@@ -61,6 +61,7 @@ class TextHook(Hook):
 
     priority = Priority.VERY_LOW
     watches = True
+    first_only = True
 
     def __init__(self, interval: int = 100, refresh: float = 0.2) -> None:
         check_number("interval", interval, gt=0, integer=True)

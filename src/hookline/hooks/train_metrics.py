@@ -40,7 +40,8 @@ class TrainMetricsHook(Hook):
         self._epoch.advance()
 
     def after_train_iter(self, runner: Runner) -> None:
-        sums, outputs, count = runner.sums, runner.outputs, runner.batch.targets.shape[0]
+        sums, outputs, batch = runner.sums, runner.outputs, runner.batch
+        count = batch.targets.shape[0] if batch.whole is None else batch.whole
         if len(outputs) == 2:  # loss and logits
             sums.add("train/loss", outputs["loss"], count)
         else:

@@ -1,0 +1,86 @@
+"""How an update is computed by one process, and the seams at which several share it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+
+from hookline.data.batch import Batch
+from hookline.engine.forward import Forward
+from hookline.engine.processes import Processes
+
+
+class Alone:
+    """One process computes the whole update. Subclasses say what is different where several do.
+
+    Attributes:
+        processes: which of how many processes this one is.
+        factor: what a loss is multiplied by, since the reduction of the gradients divides by it.
+    """
+
+    processes = Processes()
+    factor = 1
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Return the model as it has to be before an optimizer is made of its parameters."""
+        return model
+
+    def training(self, forward: Forward) -> Forward:
+        """Return the forward pass of training, for what is frozen now."""
+        return forward
+
+    def samples(self, batch: Batch) -> int:
+        """Return the size of the batch of which this one is the process's share."""
+        return len(batch)
+
+    def as_small(self, batch: Batch, samples: int) -> Batch:
+        """Return this process's share of a batch as small as the last of an epoch, out of that of a whole one."""
+        return batch.first(samples)
+
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """Return this process's micro-batches."""
+        return batch.split(parts)
+
+    def share(self, part: Batch, batch: Batch) -> float:
+        """Return which share of the whole batch's samples a micro-batch has; 0 for one that only fills up."""
+        return len(part) / len(batch)
+
+    def total_weight(self, loss: Any, batch: Batch) -> float | Tensor:
+        """Return what a loss divides its sum over the samples of the whole batch by."""
+        return total_weight(loss, batch.targets)
+
+    def reducing(self, last: bool) -> AbstractContextManager[Any]:
+        """Return the context of a micro-batch's forward and backward pass; the `last` one's reduces the gradients."""
+        return nullcontext()
+
+    def means(self, sums: Mapping[str, Tensor], shares: Mapping[str, float], batch: Batch) -> dict[str, Tensor]:
+        """Return the means over the whole batch.
+
+        Args:
+            sums: sums over this process's micro-batches of scalars, each times the micro-batch's share.
+            shares: the sums of those shares.
+            batch: this process's share of the whole.
+        """
+        return {name: value / shares[name] for name, value in sums.items()}
+
+    def agree(self, model: nn.Module) -> None:
+        """Make the buffers, such as a batch norm's statistics, the same everywhere."""
+
+    def check_gradients(self, model: nn.Module) -> None:
+        """Raise `ParameterError` where a parameter that is trained has got no gradient, and this may not be."""
+
+
+def total_weight(loss: Any, targets: Tensor) -> Tensor | float:
+    """Return what a loss divides its sum over the samples of these targets by."""
+    if hasattr(loss, "total_weight"):
+        return loss.total_weight(targets)
+    if getattr(loss, "reduction", "mean") == "sum":
+        return 1.0
+    weight = getattr(loss, "weight", None)
+    if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
+        counted = targets[targets != loss.ignore_index]
+        return weight[counted].sum() if weight is not None else float(len(counted))
+    return float(len(targets))
