@@ -10,15 +10,19 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def available_cores() -> int:
+def available_cores(sharing: int = 1) -> int:
     """Return the number of cores that this process may use, at least 1.
 
     It is the least of what the scheduler allows (affinity), of the CPU quota of a container or batch system (cgroup v1
     or v2), and of the environment's `OMP_NUM_THREADS`.
+
+    Args:
+        sharing: how many processes share what scheduler and quota allow; `OMP_NUM_THREADS` is each process's own.
     """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     if (quota := cpu_quota()) is not None:
         limits.append(int(quota))
+    limits = [limit // sharing for limit in limits]
     if (threads := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()).isdigit():
         limits.append(int(threads))
     return max(1, min(limits))

@@ -25,7 +25,7 @@ class Alone:
     factor = 1
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Return the model as it has to be before an optimizer is made of its parameters."""
+        """Return the model, which lies on its device, as it has to be before an optimizer is made of its parameters."""
         return model
 
     def training(self, forward: Forward) -> Forward:

@@ -8,6 +8,7 @@ import torch
 from timm.layers import SyncBatchNormAct, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Sum(torch.autograd.Function):
@@ -26,16 +27,19 @@ class _Sum(torch.autograd.Function):
         return gradient
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """`torch.nn.SyncBatchNorm`, which has kernels for GPUs alone, on a CPU as well.
+class SyncBatchNorm(_BatchNorm):
+    """`torch.nn.SyncBatchNorm`, which has kernels for GPUs alone, for a CPU.
 
     `y = (x - m) / sqrt(v + eps) * weight + bias`, with the mean m and the variance v of each channel over the samples
     and places of all processes (Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167). A share may be empty.
     """
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take images and vectors alike."""
+
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised images `[B, C, ...]`."""
-        if not self.training or not input.is_cpu:
+        if not self.training:
             return super().forward(input)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
@@ -63,22 +67,30 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         self.running_var.lerp_(variance, step)
 
 
-class SyncBatchNormActivation(SyncBatchNormAct, SyncBatchNorm):
+class SyncBatchNormActivation(SyncBatchNorm):
     """timm's batch norm with an activation behind it."""
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the activations `[B, C, ...]`."""
+        return self.act(self.drop(super().forward(input)))  # type: ignore[operator]
 
-OWN: dict[type, type] = {nn.SyncBatchNorm: SyncBatchNorm, SyncBatchNormAct: SyncBatchNormActivation}
+
+ON_CPU: dict[type, type] = {nn.SyncBatchNorm: SyncBatchNorm, SyncBatchNormAct: SyncBatchNormActivation}
 
 
 def with_sync_batchnorm(model: nn.Module) -> nn.Module:
-    """Return the model with its batch norms over the samples of all processes; its parameters are the same objects."""
+    """Return the model with its batch norms over the samples of all processes; its parameters are the same objects.
+
+    Args:
+        model: lies on the run's device.
+    """
     model = convert_sync_batchnorm(model)
     for module in model.modules():
-        if type(module) in OWN:
-            module.__class__ = OWN[type(module)]
+        if type(module) in ON_CPU and next(model.parameters()).is_cpu:
+            module.__class__ = ON_CPU[type(module)]
     return model
 
 
 def has_sync_batchnorm(model: nn.Module) -> bool:
     """Say whether a batch norm of the model waits for all processes."""
-    return any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
+    return any(isinstance(module, nn.SyncBatchNorm | SyncBatchNorm) for module in model.modules())

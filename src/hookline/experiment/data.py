@@ -181,8 +181,7 @@ def _build_loader(
     if in_memory is None:
         in_memory = isinstance(source, InMemorySource)
     check_bool("in_memory", in_memory)
-    local_count = processes.local_count if processes else 1
-    cores = max(1, available_cores() // local_count)
+    cores = available_cores(processes.local_count if processes else 1)
     workers = resolve_workers(data.get("workers", "auto"), cores=cores, device=device)
     if processes is not None:
         options |= {"rank": processes.rank, "processes": processes.count}

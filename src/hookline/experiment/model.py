@@ -73,7 +73,7 @@ def choose_threads(cfg: DictConfig, model: nn.Module, source: Source, processes:
     if wanted == "auto" and next(model.parameters()).device.type == "cpu":
         work = flops_per_layer(model, (-(-cfg.data.batch_size // count), *input_shape(cfg, source)))
     with told_at("runner"):
-        return resolve_threads(wanted, cores=max(1, available_cores() // local_count), work=work)
+        return resolve_threads(wanted, cores=available_cores(local_count), work=work)
 
 
 def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:

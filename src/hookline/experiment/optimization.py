@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from hookline.config.instantiate import build, to_plain, told_at
 
 # Keys of the group `distributed` that say how processes are started; the others are about what they share.
-LAUNCHING = frozenset({"processes", "backend", "timeout"})
+LAUNCHING = frozenset({"processes", "backend", "timeout", "silence"})
+DATA_PARALLEL = "hookline.engine.ddp.DataParallel"
 
 if TYPE_CHECKING:
     import torch
@@ -52,9 +53,9 @@ def build_parallel(cfg: DictConfig, processes: Processes) -> Alone:
     from hookline.engine.alone import Alone
 
     node = to_plain(cfg.get("distributed") or {}, "distributed")
-    if processes.count == 1 or node.get("_target_") is None:
+    if processes.count == 1:
         return Alone()
-    given = {key: value for key, value in node.items() if key not in LAUNCHING}
+    given = {"_target_": DATA_PARALLEL} | {key: value for key, value in node.items() if key not in LAUNCHING}
     parallel: Alone = build(given, "distributed", kind=Alone, processes=processes)
     return parallel
 

@@ -72,7 +72,7 @@ def build_runner(
     with processes.first_ahead():  # what it loads from elsewhere, the others find
         training = build_source(cfg, "train")
         training.check()
-        model = parallel.prepare(build_model(cfg, training)).to(device)
+        model = parallel.prepare(build_model(cfg, training).to(device))
     cfg.runner.threads = processes.of_first(choose_threads(cfg, model, training, processes))
     torch.set_num_threads(cfg.runner.threads)
     keep_freed_memory()

@@ -1,0 +1,196 @@
+"""Runs of one or of several processes, on a few of the digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize
+from hookline.data.batch import Batch
+from hookline.engine import Forward, Runner, Update
+from hookline.engine.ddp import DataParallel
+from hookline.engine.processes import Processes
+from hookline.hooks import Hook
+from hookline.hooks.ema import EMAHook
+from hookline.hooks.evaluation import EvaluationHook
+from hookline.hooks.schedule import ScheduleHook
+from hookline.hooks.train_metrics import TrainMetricsHook
+from hookline.losses import CrossEntropy
+from hookline.metrics import CrossEntropyLoss, TopK
+from hookline.optim.freeze import Freeze
+from hookline.schedules import Clock, Cosine
+
+WEIGHT = [0.0, 3.0, 1.0, 0.5, 1.0, 1.0, 2.0, 1.0, 1.0, 0.1]
+
+
+class FewDigits(InMemorySource):
+    """The first so many digits."""
+
+    channels, image_size = 1, (8, 8)
+    classes = tuple("0123456789")
+
+    def __init__(self, samples: int, split: str) -> None:
+        super().__init__(split=split)
+        self.samples = samples
+
+    def load(self) -> tuple[Tensor, Tensor]:
+        images, targets = Digits(split=self.split).load()
+        return images[: self.samples], targets[: self.samples]
+
+
+class Net(nn.Module):
+    """A small network in the numbers' format of its weights, with a batch norm or without."""
+
+    def __init__(self, norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, stride=2)
+        self.norm = nn.BatchNorm2d(6) if norm else nn.Identity()
+        self.fc = nn.Linear(54, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images.to(self.fc.weight.dtype)
+        return self.fc(self.norm(self.conv(images)).relu().flatten(1))
+
+
+class Macro:
+    """The mean accuracy of the classes, a metric that knows nothing of processes."""
+
+    def reset(self) -> None:
+        self.right: dict[int, list[bool]] = {}
+        self.order: list[int] = []
+
+    def update(self, outputs: Mapping[str, Tensor], batch: Any) -> None:
+        assert batch.weights is None
+        self.order += batch.indices.tolist()
+        for target, guess in zip(batch.targets.tolist(), outputs["logits"].argmax(1).tolist(), strict=True):
+            self.right.setdefault(target, []).append(target == guess)
+
+    def compute(self) -> dict[str, float]:
+        assert self.order == list(range(len(self.order)))
+        shares = [sum(right) / len(right) for right in self.right.values()]
+        return {"macro": sum(shares) / len(shares), "samples": float(len(self.order))}
+
+
+LOSSES = {
+    "mean": lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+    "weighted": lambda: CrossEntropy(weight=WEIGHT),
+    "torch-weighted": lambda: nn.CrossEntropyLoss(weight=torch.tensor(WEIGHT), label_smoothing=0.1),
+    "sum": lambda: nn.CrossEntropyLoss(reduction="sum"),
+    "ignoring": lambda: nn.CrossEntropyLoss(ignore_index=3),
+}
+
+
+def runner_of(
+    processes: Processes,
+    *hooks: Hook,
+    dtype: torch.dtype = torch.float64,
+    samples: int = 43,
+    batch_size: int = 10,
+    iters: int = 50,
+    loss: str = "mean",
+    norm: bool = False,
+    sync_batchnorm: bool = False,
+    freeze: Mapping[str, Any] | None = None,
+    update: Mapping[str, Any] | None = None,
+    lr: float = 0.05,
+    find_unused_parameters: bool = False,
+    work_dir: str | None = None,
+    **options: Any,
+) -> Runner:
+    """Return a runner with a schedule, an average of the weights and metrics.
+
+    With batches of 10 and 43 samples, shares are uneven, and of the last batch of an epoch some are empty.
+    """
+    from hookline.job import Job
+
+    torch.manual_seed(0)
+    given: dict[str, Any] = dict(update or {})
+    model: nn.Module = Net(norm).to(dtype)
+    if processes.count > 1:
+        given["parallel"] = DataParallel(
+            processes=processes, sync_batchnorm=sync_batchnorm, find_unused_parameters=find_unused_parameters
+        )
+        model = given["parallel"].prepare(model)
+    shared = {"rank": processes.rank, "processes": processes.count}
+    transforms = {"normalize": Normalize([0.3], [0.38])}
+    loader = InMemoryLoader(
+        FewDigits(samples, "train"), batch_size=batch_size, shuffle=True, transforms=transforms, **shared
+    )
+    frozen = None if freeze is None else Freeze(**freeze)
+    built = LOSSES[loss]()
+    clock = Clock.for_run(len(loader), max_iters=iters)
+    return Runner(
+        update=Update(
+            forward=Forward(model),
+            loss=built.to(dtype) if isinstance(built, nn.Module) else built,
+            optimizer=torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=1e-3),
+            freeze=frozen,
+            **given,
+        ),
+        train_loader=loader,
+        val_loader=InMemoryLoader(FewDigits(37, "val"), batch_size=12, transforms=transforms, **shared),
+        metrics=[CrossEntropyLoss(), TopK(1), Macro()],
+        clock=clock,
+        schedules={"lr": Cosine(min_value=0.0)},
+        hooks=[ScheduleHook(), TrainMetricsHook(), EvaluationHook(), named(EMAHook(decay=0.9), "ema"), *hooks],
+        job=None if work_dir is None else Job(Path(work_dir)),
+        **options,
+    )
+
+
+def named(hook: Hook, name: str) -> Hook:
+    hook.name = name
+    return hook
+
+
+class KeepsLosses(Hook):
+    """Keeps each update's numbers, and adds a penalty and a number of its own."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def before_backward(self, runner: Runner) -> None:
+        penalty = runner.outputs["logits"].square().mean()
+        runner.outputs["loss"] = runner.outputs["loss"] + 0.01 * penalty
+        runner.outputs["penalty"] = penalty
+
+    def after_train_iter(self, runner: Runner) -> None:
+        self.losses += [float(runner.outputs[name].detach()) for name in sorted(runner.outputs) if name != "logits"]
+
+
+def summary(runner: Runner) -> dict[str, Any]:
+    """Return what two runs are compared by."""
+    weights = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    averages = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in runner.averages.items()}
+    history = [{k: v for k, v in row.items() if not k.startswith(("time/", "throughput/"))} for row in runner.history]
+    return {
+        "weights": weights,
+        "averages": averages,
+        "history": history,
+        "rows": [dict(row) for row in runner.history],
+        "best": runner.best.get("iterations"),
+        "iterations": runner.clock.iter,
+        "status": runner.status,
+        "reason": runner.stop_reason,
+    }
+
+
+def train(processes: Processes, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Train to the end."""
+    watch = KeepsLosses()
+    runner = runner_of(processes, watch, **options)
+    runner.run()
+    return summary(runner) | {"losses": watch.losses}
+
+
+def train_each(processes: Processes, given: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Train one run after the other, so that several share a launch."""
+    return [train(processes, options) for options in given]
+
+
+def shares_of(batches: list[Batch]) -> list[list[int]]:
+    return [batch.indices.tolist() for batch in batches]

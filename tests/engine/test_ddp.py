@@ -1,0 +1,60 @@
+"""Several processes make the run that one makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.engine import ddp_runs
+from tests.engine.together import together
+
+from hookline.engine.processes import Processes
+
+RUNS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "clipped and in parts": {"update": {"micro_batches": 3, "grad_clip": {"max_norm": 0.5}}},
+    "class weights": {"loss": "weighted", "update": {"log_grad_norm": True}},
+    "torch's class weights in parts": {"loss": "torch-weighted", "update": {"micro_batches": 2}},
+    "sum": {"loss": "sum", "lr": 0.005},
+    "ignored labels": {"loss": "ignoring"},
+    "frozen at first": {"freeze": {"patterns": ["conv"], "epochs": 3}, "update": {"grad_clip": {"agc": 0.05}}},
+    "skipping": {"update": {"skip_nonfinite": True, "grad_clip": {"value": 0.02}}},
+    "batch norm": {"norm": True, "sync_batchnorm": True},
+}
+NUMBERS = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+
+def close(found: Any, expected: Any, tolerance: float) -> None:
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    kept: dict[Any, dict[str, Any]] = {}
+
+    def of(name: str, dtype: torch.dtype) -> dict[str, Any]:
+        if (name, dtype) not in kept:
+            kept[name, dtype] = ddp_runs.train(Processes(), {**RUNS[name], "dtype": dtype})
+        return kept[name, dtype]
+
+    return of
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("dtype", list(NUMBERS), ids=str)
+def test_the_run_is_that_of_one_process(alone, count, dtype):
+    given = [{**options, "dtype": dtype} for options in RUNS.values()]
+    found = together(count, ddp_runs.train_each, given)
+    for number, name in enumerate(RUNS):
+        expected, own = alone(name, dtype), [answers[number] for answers in found]
+        for answer in own:
+            assert answer["iterations"] == 50
+            assert answer["weights"].keys() == expected["weights"].keys(), name
+            for part in ("weights", "averages", "history", "losses"):
+                close(answer[part], expected[part], NUMBERS[dtype] if part != "history" else 1e-3)
+        # To the last bit, times included.
+        assert all(answer["rows"] == own[0]["rows"] for answer in own), name
+        assert all(answer["losses"] == own[0]["losses"] for answer in own), name
+        for answer in own[1:]:
+            close(answer["weights"], own[0]["weights"], 0)
