@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 
+from hookline.config.errors import ParameterError
 from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize
-from hookline.data.batch import Batch
 from hookline.engine import Forward, Runner, Update
 from hookline.engine.ddp import DataParallel
 from hookline.engine.processes import Processes
+from hookline.engine.runner import Interrupted
 from hookline.hooks import Hook
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
@@ -192,5 +196,151 @@ def train_each(processes: Processes, given: list[Mapping[str, Any]]) -> list[dic
     return [train(processes, options) for options in given]
 
 
-def shares_of(batches: list[Batch]) -> list[list[int]]:
-    return [batch.indices.tolist() for batch in batches]
+class DoesOnce(Hook):
+    """Does something in one process, in a stage of one iteration."""
+
+    def __init__(self, what: str, rank: int, stage: str = "after_train_iter", iteration: int = 5) -> None:
+        self.what, self.rank, self.stage, self.iteration = what, rank, stage, iteration
+
+    def _act(self, runner: Runner, stage: str) -> None:
+        if (runner.processes.rank, stage, runner.clock.iter) != (self.rank, self.stage, self.iteration):
+            return
+        if self.what == "stop":
+            runner.stop(f"process {self.rank} has seen enough")
+        elif self.what == "signal":
+            runner.interrupt("SIGTERM")
+        else:
+            runner.log({"mine": 1.0 + self.rank})
+
+    def after_train_iter(self, runner: Runner) -> None:
+        self._act(runner, "after_train_iter")
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self._act(runner, "after_train_epoch")
+
+    def after_val_iter(self, runner: Runner) -> None:
+        self._act(runner, "after_val_iter")
+
+    def after_record(self, runner: Runner) -> None:
+        self._act(runner, "after_record")
+
+    def between_updates(self, runner: Runner) -> None:
+        self._act(runner, "between_updates")
+
+
+def ended(processes: Processes, events: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Return how runs end in which one process does something."""
+    found = []
+    for event in events:
+        runner = runner_of(processes, DoesOnce(*event), iters=15)
+        try:
+            runner.run()
+        except Interrupted as error:
+            found.append(summary(runner) | {"signal": str(error), "whole": runner.resumable_state() is not None})
+        else:
+            found.append(summary(runner))
+    return found
+
+
+class Draws(Hook):
+    """Draws from Python's and NumPy's generators in each update, and lets the model depend on it."""
+
+    def before_train_iter(self, runner: Runner) -> None:
+        self.factor = 1 + random.random() + numpy.random.rand()
+
+    def before_backward(self, runner: Runner) -> None:
+        runner.outputs["loss"] = runner.outputs["loss"] * self.factor
+
+
+class KeepsStates(Hook):
+    """Keeps the states after these iterations."""
+
+    priority = 100
+    first_only = True
+
+    def __init__(self, iterations: tuple[int, ...]) -> None:
+        self.iterations = iterations
+        self.states: dict[int, Any] = {}
+
+    def between_updates(self, runner: Runner) -> None:
+        if runner.clock.iter in self.iterations and runner.clock.iter not in self.states:
+            self.states[runner.clock.iter] = pickle.dumps(runner.state_dict())
+
+
+def with_states(processes: Processes, iterations: tuple[int, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Train to the end, and return the states on the way, too."""
+    keeps = KeepsStates(iterations)
+    runner = runner_of(processes, Draws(), keeps, **options)
+    runner.run()
+    return summary(runner) | {"states": keeps.states}
+
+
+def resumed(processes: Processes, states: list[bytes], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Go on from each state."""
+    found = []
+    for state in states:
+        runner = runner_of(processes, Draws(), **options)
+        runner.run(pickle.loads(state))
+        found.append(summary(runner))
+    return found
+
+
+def reductions(processes: Processes, micro_batches: int) -> int:
+    """Return how many reductions an update takes."""
+    runner = runner_of(processes, update={"micro_batches": micro_batches})
+    update, batch = runner.update, next(runner.train_loader.batches(0))
+    update.begin_epoch(0)
+    update(batch)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        update(batch)
+    return sum(event.count for event in profiler.key_averages() if event.key == "c10d::allreduce_")
+
+
+class HalfUsed(Net):
+    """A network with a layer that gets no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__(norm=False)
+        self.idle = nn.Linear(2, 2)
+
+
+def unused(processes: Processes, find: bool) -> str:
+    """Return what is said of a model with parameters that get no gradient."""
+    model = HalfUsed()
+    parallel = DataParallel(processes=processes, find_unused_parameters=find)
+    update = Update(
+        forward=Forward(model),
+        loss=nn.CrossEntropyLoss(),
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+        parallel=parallel,
+    )
+    loader = InMemoryLoader(
+        FewDigits(10, "train"),
+        batch_size=10,
+        transforms={"normalize": Normalize([0.3], [0.38])},
+        rank=processes.rank,
+        processes=processes.count,
+    )
+    batch = next(loader.batches(0))
+    try:
+        for _ in range(2):
+            update.begin_epoch(0)
+            update(batch)
+            parallel.check_gradients(model)
+    except ParameterError as error:
+        return str(error)
+    return "fine"
+
+
+def of_events(processes: Processes, events: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """Do several checks in one launch."""
+    torch.manual_seed(0)
+    values = torch.arange(7.0)[processes.part(7)]
+    return {
+        "ended": ended(processes, events),
+        "reductions": [reductions(processes, parts) for parts in (1, 4)],
+        "unused": [unused(processes, find) for find in (False, True)],
+        "whole": processes.whole(values, 7).tolist(),
+        "first": processes.of_first({"rank": processes.rank}),
+        "each": processes.of_each(processes.rank),
+    }
