@@ -12,17 +12,19 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from hookline.config.errors import ParameterError
+from hookline.config.errors import ConfigError, ParameterError
 from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize
 from hookline.engine import Forward, Runner, Update
 from hookline.engine.ddp import DataParallel
 from hookline.engine.processes import Processes
 from hookline.engine.runner import Interrupted
+from hookline.experiment import build_runner, compose_config
 from hookline.hooks import Hook
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.schedule import ScheduleHook
 from hookline.hooks.train_metrics import TrainMetricsHook
+from hookline.job import Job
 from hookline.losses import CrossEntropy
 from hookline.metrics import CrossEntropyLoss, TopK
 from hookline.optim.freeze import Freeze
@@ -109,7 +111,6 @@ def runner_of(
 
     With batches of 10 and 43 samples, shares are uneven, and of the last batch of an epoch some are empty.
     """
-    from hookline.job import Job
 
     torch.manual_seed(0)
     given: dict[str, Any] = dict(update or {})
@@ -344,3 +345,21 @@ def of_events(processes: Processes, events: list[tuple[Any, ...]]) -> dict[str, 
         "first": processes.of_first({"rank": processes.rank}),
         "each": processes.of_each(processes.rank),
     }
+
+
+def from_config(processes: Processes, folder: str, overrides: list[str]) -> dict[str, Any]:
+    """Train as a config says."""
+    runner = build_runner(compose_config(*overrides), Job(Path(folder)), processes=processes)
+    runner.run()
+    return summary(runner) | {"buffers": [b.clone() for b in runner.model.buffers()]}
+
+
+def each_from_config(processes: Processes, folder: str, given: list[list[str]]) -> list[dict[str, Any] | str]:
+    """Train several runs in one launch, or return why one cannot begin."""
+    found: list[dict[str, Any] | str] = []
+    for number, overrides in enumerate(given):
+        try:
+            found.append(from_config(processes, f"{folder}/{number}", overrides))
+        except ConfigError as error:
+            found.append(str(error))
+    return found

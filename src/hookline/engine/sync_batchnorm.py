@@ -43,7 +43,7 @@ class SyncBatchNorm(_BatchNorm):
             return super().forward(input)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        values = input.to(self.running_var.dtype) if self.running_var is not None else input
+        values = input.double()  # sums of float32 numbers would depend on the number of processes
         own = values.new_tensor([values.numel() / values.shape[1]])
         packed = _Sum.apply(torch.cat([values.sum(axes), own]))
         mean, count = packed[:-1] / packed[-1], packed[-1].detach()
@@ -63,8 +63,8 @@ class SyncBatchNorm(_BatchNorm):
             return
         self.num_batches_tracked.add_(1)
         step = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, step)
-        self.running_var.lerp_(variance, step)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), step)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), step)
 
 
 class SyncBatchNormActivation(SyncBatchNorm):
