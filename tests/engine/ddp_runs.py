@@ -347,6 +347,14 @@ def of_events(processes: Processes, events: list[tuple[Any, ...]]) -> dict[str, 
     }
 
 
+class NetOfConfig(Net):
+    """The small network as a config builds it."""
+
+    def __init__(self, num_classes: int, in_chans: int, dropout: float = 0.0, **unused: Any) -> None:
+        super().__init__(norm=True)
+        self.norm = nn.Sequential(self.norm, nn.Dropout(dropout))
+
+
 def from_config(processes: Processes, folder: str, overrides: list[str]) -> dict[str, Any]:
     """Train as a config says."""
     runner = build_runner(compose_config(*overrides), Job(Path(folder)), processes=processes)

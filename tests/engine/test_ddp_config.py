@@ -14,11 +14,12 @@ from hookline.engine.processes import Processes
 # The last batch of an epoch is smaller, and not even.
 SHORT = ["runner.max_epochs=2", "runner.device=cpu", "data.samples_per_epoch=225", "data.batch_size=150"]
 SHORT += ["auto_scale_lr.base_batch_size=300", "hooks.lr_curve=null", "logger=csv", "runner.threads=1"]
+SHORT += ["model._target_=tests.engine.ddp_runs.NetOfConfig", "data.transforms.resize=null"]
 NORMS = "distributed.sync_batchnorm=true"
 RUNS = [
     [*SHORT, NORMS],
     [*SHORT, NORMS, "data.workers=2", "data.in_memory=false"],
-    [*SHORT, "distributed=ddp", "mix=both", "+model.drop_rate=0.2"],
+    [*SHORT, "distributed=ddp", "mix=both", "+model.dropout=0.2"],
     [*SHORT, "data.batch_size=1"],
 ]
 
