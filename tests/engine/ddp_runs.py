@@ -347,12 +347,16 @@ def of_events(processes: Processes, events: list[tuple[Any, ...]]) -> dict[str, 
     }
 
 
-class NetOfConfig(Net):
+class NetOfConfig(nn.Module):
     """The small network as a config builds it."""
 
     def __init__(self, num_classes: int, in_chans: int, dropout: float = 0.0, **unused: Any) -> None:
-        super().__init__(norm=True)
-        self.norm = nn.Sequential(self.norm, nn.Dropout(dropout))
+        super().__init__()
+        self.net = Net(norm=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.dropout(self.net(images))
 
 
 def from_config(processes: Processes, folder: str, overrides: list[str]) -> dict[str, Any]:
