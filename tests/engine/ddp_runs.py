@@ -141,7 +141,7 @@ def runner_of(
         metrics=[CrossEntropyLoss(), TopK(1), Macro()],
         clock=clock,
         schedules={"lr": Cosine(min_value=0.0)},
-        hooks=[ScheduleHook(), TrainMetricsHook(), EvaluationHook(), named(EMAHook(decay=0.9), "ema"), *hooks],
+        hooks=[ScheduleHook(), TrainMetricsHook(), EvaluationHook(5, 1), named(EMAHook(decay=0.9), "ema"), *hooks],
         job=None if work_dir is None else Job(Path(work_dir)),
         **options,
     )
