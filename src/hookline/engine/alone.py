@@ -81,6 +81,9 @@ def total_weight(loss: Any, targets: Tensor) -> Tensor | float:
         return 1.0
     weight = getattr(loss, "weight", None)
     if isinstance(loss, nn.CrossEntropyLoss) and targets.ndim == 1:
-        counted = targets[targets != loss.ignore_index]
-        return weight[counted].sum() if weight is not None else float(len(counted))
+        counted = targets != loss.ignore_index
+        if weight is None:
+            return counted.sum()
+        # To pick these targets by the mask a GPU would have to be asked how many they are.
+        return (weight[targets.where(counted, 0)] * counted).sum()
     return float(len(targets))
