@@ -110,7 +110,8 @@ class DataParallel(Alone):
         own = total_weight(loss, batch.targets)
         if getattr(loss, "reduction", "mean") == "sum" and not hasattr(loss, "total_weight"):
             return own
-        found = self.processes.sum(torch.as_tensor(own if self._own(batch) else own * 0.0))
+        counted = torch.as_tensor(own, dtype=torch.float64) * bool(self._own(batch))
+        found = self.processes.sum(counted)
         return found if isinstance(own, Tensor) else float(found)
 
     def reducing(self, last: bool) -> AbstractContextManager[Any]:

@@ -36,7 +36,7 @@ def device_name(device: torch.device) -> str:
 
 
 class Generators:
-    """The global random generators of a process: Python's, NumPy's, torch's and its device's.
+    """The global random generators of a process: Python's, NumPy's, torch's and those of all GPUs that it sees.
 
     Args:
         device: the run's device.
@@ -47,16 +47,21 @@ class Generators:
         self.device = device
         self.rank = rank
         self._torch = [torch.default_generator]
+        # Of the other GPUs that this process sees, on which a hook or a part of the model may draw.
+        self._others: dict[int, torch.Generator] = {}
         if device.type == "cuda":
             torch.cuda.init()
-            index = torch.cuda.current_device() if device.index is None else device.index
-            self._torch.append(torch.cuda.default_generators[index])
+            self._others = dict(enumerate(torch.cuda.default_generators))
+            own = torch.cuda.current_device() if device.index is None else device.index
+            self._torch.append(self._others.pop(own))
 
     def seed(self, seed: int) -> None:
         """Seed them all with a number in [0, 2^63)."""
         random.seed(seed)
         numpy.random.seed(seed % 2**32)
         self.seed_torch(seed)
+        for generator in self._others.values():
+            generator.manual_seed(seed)
 
     def seed_torch(self, seed: int) -> None:
         """Seed torch's generator and the device's, in about a microsecond: `torch.manual_seed` takes a hundred."""
@@ -73,11 +78,15 @@ class Generators:
             "torch": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
+            state["cuda"] = self._torch[-1].get_state()
+            state["cuda_others"] = {index: generator.get_state() for index, generator in self._others.items()}
         return {f"rank{self.rank}": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up this process's states, or those of the first; a device's of another kind is left as it is."""
+        """Take up this process's states, or those of the first; one of a GPU that is not here is left as it is.
+
+        The state of the run's own GPU goes to the run's own, whatever their numbers are.
+        """
         # Hooks draw the same from Python's and NumPy's in all processes, and torch's are seeded for each update.
         own = state.get(f"rank{self.rank}", state.get("rank0"))
         if own is None:
@@ -88,4 +97,7 @@ class Generators:
         numpy.random.set_state((kind, keys.numpy().astype(numpy.uint32), position, has_gauss, gauss))
         torch.set_rng_state(own["torch"])
         if self.device.type == "cuda" and "cuda" in own:
-            torch.cuda.set_rng_state(own["cuda"], self.device)
+            self._torch[-1].set_state(own["cuda"])
+            for index, kept in own.get("cuda_others", {}).items():
+                if index in self._others:
+                    self._others[index].set_state(kept)
