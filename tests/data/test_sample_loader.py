@@ -400,3 +400,26 @@ def test_batches_on_a_gpu_are_those_of_the_cpu(folder):
         assert one[0].is_cuda
         torch.testing.assert_close(one[0].cpu(), other[0])
         assert torch.equal(one[1].cpu(), other[1])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("workers", "worker_type"), ANY_WORKERS)
+def test_batches_reach_a_gpu_without_waiting_for_it(folder, workers, worker_type):
+    batched = {"crop": RandomCrop(padding=1), "normalize": Normalize([0.5] * 3, [0.2] * 3)}
+    made = loader(folder, workers=workers, worker_type=worker_type, transforms=batched, device="cuda")
+    expected = content(loader(folder, transforms=batched))
+    list(made.batches(0))  # what the first batches set up may wait
+    work = torch.rand(1024, 1024, device="cuda")
+    found = []
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in made.batches(0):
+            for _ in range(20):  # the GPU is behind, so that memory given away too early would be written over
+                work = work @ work
+            found.append((batch.images.clone(), batch.targets.clone()))
+            del batch
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one[0].cpu(), other[0])
+        assert torch.equal(one[1].cpu(), other[1])

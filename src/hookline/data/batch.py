@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -61,3 +62,9 @@ def share(samples: int, rank: int, processes: int) -> slice:
 def shape_of(size: Sequence[int]) -> str:
     """Return a size as people write it, such as `1x28x28`."""
     return "x".join(map(str, size))
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on the device; the copy to a GPU is queued there, and nothing waits for it."""
+    # Out of pinned memory alone does the GPU copy by itself.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hookline.config.errors import ConfigError, first_line, told_of
-from hookline.data.batch import Batch
+from hookline.data.batch import Batch, on_device
 from hookline.data.loader import SourceLoader
 from hookline.data.sampler import Order
 from hookline.data.source import InMemorySource, Source, read_image
@@ -29,7 +29,7 @@ class InMemoryLoader(SourceLoader):
         self._images, self._targets = images.to(self.device), targets.to(self.device)
 
     def _read(self, order: Order, epoch: int, start: int) -> Generator[Batch]:
-        samples = order.samples.to(self.device)
+        samples = on_device(order.samples, self.device)
         for number in range(start, len(self)):
             index = self._part(samples, number)
             yield Batch(self._images.index_select(0, index), self._targets.index_select(0, index), index)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hookline.config.checks import check_bool, check_number
 from hookline.config.errors import ConfigError, ParameterError, first_line, told_of
-from hookline.data.batch import Batch, shape_of, share
+from hookline.data.batch import Batch, on_device, shape_of, share
 from hookline.data.mix import Mix
 from hookline.data.randomness import seed_of
 from hookline.data.sampler import Order, Sampler
@@ -110,7 +110,7 @@ class SourceLoader(ABC):
         """Yield this process's share of the epoch's batches from number `start` on."""
         order = self.sampler.order(self.seed, epoch)
         draws = {
-            name: epoch_draws(order, len(self.source), t.draws, self.seed, epoch, name).to(self.device)
+            name: on_device(epoch_draws(order, len(self.source), t.draws, self.seed, epoch, name), self.device)
             for name, t in self.transforms.items()
             if t.draws
         }
