@@ -34,6 +34,11 @@ TABLE = {
         runner.device=cpu:  ->  runner.device=cpu:
         seed=99999999999999999999  ->  seed=99999999999999999999
         runner.compile=maybe  ->  runner.compile=maybe
+        runner.compile=[true]  ->  runner.compile=[true]
+        runner.deterministic=1  ->  runner.deterministic=1
+        runner.tf32=high  ->  runner.tf32=high
+        runner.cudnn_benchmark=yes  ->  runner.cudnn_benchmark=yes
+        runner.deterministic=true runner.cudnn_benchmark=true  ->  runner.cudnn_benchmark=true: must be auto or false
         +runner.seed=3  ->  runner.seed
         runner.max_iters=99999999999999999999999  ->  runner.max_iters=99999999999999999999999: must be an integer
         runner.max_epochs=99999999999999999999999  ->  runner.max_epochs=99999999999999999999999: must be an integer

@@ -358,7 +358,7 @@ def test_channels_last():
 
 def test_compile(monkeypatch):
     compiled = []
-    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compiled.append(model) or model)
     model = toy_model()
     forward = Forward(model, compile=True)
     assert compiled == [model]

@@ -11,7 +11,7 @@ from tests.toy import toy_model, toy_runner
 from torch import nn
 
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.engine import Update
+from hookline.engine import Sums, Update
 from hookline.experiment import build_runner
 from hookline.hooks import Hook, Priority
 from hookline.hooks.train_metrics import TrainMetricsHook
@@ -219,6 +219,49 @@ def test_nothing_waits_for_the_device(clip, micro, tmp_path, config):
             iterate(made)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+class Strict(Hook):
+    """From the second epoch on, lets whatever waits for the GPU between an epoch's begin and its end be an error."""
+
+    priority = Priority.LOWEST
+
+    def before_train_epoch(self, runner) -> None:
+        if runner.clock.epoch:
+            torch.cuda.set_sync_debug_mode("error")
+
+    def between_updates(self, runner) -> None:
+        if runner.clock.position == runner.clock.iters_per_epoch:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["auto", "fp32", "fp16"])
+def test_a_run_waits_for_the_device_only_where_it_logs_numbers(precision, tmp_path, config, monkeypatch):
+    cfg = config("runner.device=cuda", "runner.max_epochs=3", f"runner.precision={precision}", "hooks.lr_curve=null")
+    made = build_runner(cfg, Job(tmp_path))
+    made.register_hooks([Strict()])
+    read, total = set(), Sums.total
+
+    def reading(self, name):
+        if (mode := torch.cuda.get_sync_debug_mode()) != 0:
+            read.add(made.clock.iter)
+        torch.cuda.set_sync_debug_mode("default")
+        try:
+            return total(self, name)
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+
+    monkeypatch.setattr(Sums, "total", reading)
+    try:
+        made.run()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert made.status == "completed"
+    last = made.clock.max_iters - 1
+    # What logs at every tenth iteration, and what looks at the loss at every fiftieth.
+    assert read
+    assert all(iteration % 10 == 0 or iteration == last for iteration in read), read
 
 
 def iterate(runner) -> None:

@@ -35,7 +35,7 @@ from hookline.config.instantiate import to_plain, told_at
 from hookline.engine.device import device_name
 from hookline.engine.forward import evaluating
 from hookline.engine.threads import resolve_threads
-from hookline.experiment import build_device, build_forward, build_source, input_shape, require
+from hookline.experiment import build_device, build_forward, build_source, choose_numerics, input_shape, require
 from hookline.experiment.trained import load
 from hookline.job import RESULT_FILE
 from hookline.loggers.console import shown
@@ -86,6 +86,7 @@ class Told:
 def model_info(cfg: DictConfig) -> None:
     """Print tables, write `model_info.json`, `models.csv`, `stages.csv` and, of runs, `accuracy.png`, and say where."""
     check(cfg)
+    choose_numerics(cfg)
     device = build_device(cfg)
     with told_at("runner"):
         torch.set_num_threads(resolve_threads(cfg.runner.threads, cores=available_cores()))

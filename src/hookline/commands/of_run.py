@@ -48,6 +48,7 @@ def open_run(cfg: DictConfig, run: str | None = None, device: str | None = None)
         run: which run, where `run` lists several.
         device: in the place of the key `device`.
     """
+    from hookline.experiment import choose_numerics
     from hookline.experiment.trained import load
 
     if run is None:
@@ -61,7 +62,9 @@ def open_run(cfg: DictConfig, run: str | None = None, device: str | None = None)
     overrides = plain.get("overrides") or []
     if not isinstance(overrides, list) or not all(isinstance(override, str) for override in overrides):
         raise ConfigError(f"overrides={overrides}: must be a list of KEY=VALUE")
-    return load(run, weights=cfg.weights, device=device or cfg.device, overrides=overrides, trust=plain["trust"])
+    found = load(run, weights=cfg.weights, device=device or cfg.device, overrides=overrides, trust=plain["trust"])
+    choose_numerics(found.cfg)
+    return found
 
 
 def folder_in_run(trained: Trained, cfg: DictConfig, *names: str) -> Path:

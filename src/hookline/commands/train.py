@@ -119,7 +119,7 @@ def keep_chosen(cfg: DictConfig, state: Mapping[str, Any]) -> None:
     """
     stored = dict(flat(yaml.safe_load(state["config"])))
     augment = [f"augment.{key}" for key in cfg.get("augment") or ()]
-    for key in ("runner.threads", *augment):
+    for key in ("runner.threads", "runner.precision", *augment):
         if OmegaConf.select(cfg, key) in ("auto", "test", None) and (chosen := stored.get(key)) is not None:
             values = chosen if isinstance(chosen, list) else [chosen]
             if all(isinstance(value, str | int | float) and "${" not in str(value) for value in values):

@@ -10,8 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from hookline.config.checks import check_bool, check_choice
+from hookline.config.errors import ParameterError
 
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# torch.compile's modes. Those that record CUDA graphs give the same memory for each call's result.
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+WITH_CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+
+
+def resolve_precision(wanted: str, device: torch.device) -> str:
+    """Return the number format for `auto` or its name: `auto` is bf16 on a GPU that computes in it, else fp32."""
+    check_choice("precision", wanted, ["auto", *PRECISIONS])
+    if wanted != "auto":
+        return wanted
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 class Forward:
@@ -22,24 +35,29 @@ class Forward:
 
     Args:
         model: lies on the run's device.
-        precision: `fp32`, or mixed `bf16` or `fp16` (`torch.autocast`).
+        precision: `fp32`, or mixed `bf16` or `fp16` (`torch.autocast`); `auto`: see `resolve_precision`.
         channels_last: images and convolutions are kept in NHWC memory order.
-        compile: run the model through `torch.compile`.
+        compile: run the model through `torch.compile`: true, or one of its modes.
+
+    Attributes:
+        precision: the one that was chosen.
+        compile: as it was given.
     """
 
     def __init__(
-        self, model: nn.Module, *, precision: str = "fp32", channels_last: bool = False, compile: bool = False
+        self, model: nn.Module, *, precision: str = "fp32", channels_last: bool = False, compile: bool | str = False
     ) -> None:
-        check_choice("precision", precision, list(PRECISIONS))
         check_bool("channels_last", channels_last)
-        check_bool("compile", compile)
+        if not isinstance(compile, bool) and compile not in COMPILE_MODES:
+            raise ParameterError("compile", compile, f"true, false or one of {', '.join(COMPILE_MODES)}")
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.precision = precision
+        self.precision = resolve_precision(precision, self.device)
         self.channels_last = channels_last
-        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         self.compile = compile
-        self._call = torch.compile(model) if compile else model
-        dtype = PRECISIONS[precision]
+        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self._call = torch.compile(model, mode=None if compile is True else compile) if compile else model
+        self._copies = compile in WITH_CUDA_GRAPHS
+        dtype = PRECISIONS[self.precision]
         self._autocast = None if dtype is None else torch.autocast(self.device.type, dtype)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -47,9 +65,11 @@ class Forward:
             images = images.contiguous(memory_format=torch.channels_last)
         if self._autocast is None:
             logits: Tensor = self._call(images)
-            return logits
-        with self._autocast:
-            return self._call(images).float()
+        else:
+            with self._autocast:
+                logits = self._call(images).float()
+        # The next call would write over what hooks and metrics keep.
+        return logits.clone() if self._copies else logits
 
     def of(self, model: nn.Module) -> Forward:
         """Return the same forward pass of another model, such as an average of this one's weights; not compiled."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hookline.config.errors import ConfigError, ParameterError, reason_of
+from hookline.config.errors import ConfigError, ParameterError, reason_of, shown, text_of
 from hookline.config.instantiate import parameter_error, told_at
 from hookline.data.batch import Batch, shape_of
 from hookline.data.loader import Loader
@@ -22,6 +22,17 @@ from hookline.metrics import Metric
 from hookline.models.unchanged import attributes_kept
 
 log = logging.getLogger(__name__)
+
+# How torch says that an operation cannot give the same bits each time.
+UNREPEATABLE = " does not have a deterministic implementation"
+
+# What torch and Triton say where something to compile with is missing, and what helps.
+COMPILERS = {
+    "InvalidCxxCompiler": "there is no C++ compiler here; install g++, or name one in the variable CXX",
+    "Failed to find C compiler": "there is no C compiler here, which Triton needs; install gcc, or name one in CC",
+    "working triton installation": "there is no Triton here; install the package triton",
+    "too old to be supported by the triton": "this GPU is too old for Triton",
+}
 
 
 def try_out(
@@ -68,13 +79,14 @@ def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> 
         with attributes_kept(forward.model.modules()), torch.inference_mode(), evaluating(forward.model):
             logits = forward(batch.images)
     except Exception as error:  # whatever a model does with images that it is not made for
-        _raise_compilers(error)
+        _check_refused(error, forward)
         raise ConfigError(f"model: {name} cannot take the data's {_size(batch)} images: {reason_of(error)}") from error
     _check_logits(logits, name, batch, num_classes)
     try:
         with attributes_kept([loss]):
             loss(logits, batch.targets)
     except Exception as error:  # whatever a loss does with what it is not made for
+        _check_refused(error, forward)
         raise ConfigError(f"loss: {type(loss).__name__} cannot be computed: {reason_of(error)}") from error
     return logits.shape[1]
 
@@ -146,7 +158,7 @@ def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, 
     """Return what to tell of an update that failed: its parts are tried one by one."""
     name, reason = type(update.model).__name__, reason_of(error)
     try:
-        _raise_compilers(error)
+        _check_refused(error, update.forward)
         if isinstance(error, torch.OutOfMemoryError):
             raise ParameterError("data.batch_size", batch_size, f"smaller: an update needs more memory ({reason})")
         try:
@@ -246,10 +258,22 @@ def _works(forward: Forward, batch: Batch) -> bool:
     return True
 
 
-def _raise_compilers(error: Exception) -> None:
-    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        reason = " ".join(str(error).split("\n\n")[0].split())
-        raise ConfigError(f"runner.compile=true: the model cannot be compiled here: {reason}") from error
+def _check_refused(error: Exception, forward: Forward) -> None:
+    """Raise `ConfigError` where it is not the model that fails but what `runner` asks for: to compile, to be exact."""
+    whole = text_of(error)
+    text = " ".join(whole.split("\n\n")[0].split())
+    if UNREPEATABLE in text:
+        operation = text.partition(UNREPEATABLE)[0].rpartition(" ")[2]
+        raise ConfigError(
+            f"runner.deterministic=true: {operation} has no deterministic implementation on {forward.device.type};"
+            " choose a model and a loss without it, or runner.deterministic=false"
+        ) from error
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor", "triton")):
+        key = f"runner.compile={shown(forward.compile)}"
+        for lacking, remedy in COMPILERS.items():
+            if lacking in whole:
+                raise ConfigError(f"{key}: {remedy}, or choose runner.compile=false") from error
+        raise ConfigError(f"{key}: the model cannot be compiled here: {text}") from error
 
 
 def _frames(error: BaseException) -> list[Any]:

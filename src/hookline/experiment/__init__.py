@@ -21,6 +21,7 @@ from hookline.experiment.model import (
     build_loss,
     build_model,
     build_model_without_memory,
+    choose_numerics,
     choose_threads,
 )
 from hookline.experiment.optimization import build_optimizer, build_update, lr_factor
@@ -47,6 +48,7 @@ __all__ = [
     "build_update",
     "build_val_loader",
     "build_workflow",
+    "choose_numerics",
     "choose_threads",
     "compose_config",
     "followed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from hookline.engine.processes import Processes
     from hookline.optim.freeze import Freeze
 
+log = logging.getLogger(__name__)
+
 
 def build_device(cfg: DictConfig, processes: Processes | None = None) -> torch.device:
     """Return the device that `runner.device` names; of several processes on a machine, each has a GPU of its own."""
@@ -34,6 +37,16 @@ def build_device(cfg: DictConfig, processes: Processes | None = None) -> torch.d
             device = resolve_device(f"cuda:{processes.local_rank}")
             torch.cuda.set_device(device)
         return device
+
+
+def choose_numerics(cfg: DictConfig) -> None:
+    """Let this process compute as `runner.deterministic`, `tf32` and `cudnn_benchmark` say; before CUDA is used."""
+    from hookline.engine.numerics import set_numerics
+
+    # The config of a run of an earlier version has none of these keys.
+    given = {key: cfg.runner[key] for key in ("deterministic", "tf32", "cudnn_benchmark") if key in cfg.runner}
+    with told_at("runner"):
+        set_numerics(**given)
 
 
 def build_model(cfg: DictConfig, source: Source) -> nn.Module:
@@ -92,12 +105,16 @@ def build_freeze(cfg: DictConfig, model: nn.Module) -> Freeze | None:
 
 
 def build_forward(cfg: DictConfig, model: nn.Module) -> Forward:
-    """Return the model's forward pass as `runner` wants it."""
+    """Return the model's forward pass as `runner` wants it; the precision that was chosen takes the place of `auto`."""
     from hookline.engine import Forward
 
     runner = cfg.runner
     with told_at("runner"):
-        return Forward(model, precision=runner.precision, channels_last=runner.channels_last, compile=runner.compile)
+        found = Forward(model, precision=runner.precision, channels_last=runner.channels_last, compile=runner.compile)
+    if runner.precision == "auto" and found.precision != "fp32":
+        log.info("precision: %s, which this GPU computes in (runner.precision=auto)", found.precision)
+    runner.precision = found.precision
+    return found
 
 
 def build_loss(cfg: DictConfig, source: Source, device: torch.device) -> Any:

@@ -19,6 +19,7 @@ from hookline.experiment.model import (
     build_freeze,
     build_loss,
     build_model,
+    choose_numerics,
     choose_threads,
 )
 from hookline.experiment.optimization import build_optimizer, build_parallel, build_update
@@ -38,7 +39,7 @@ def build_runner(
     """Return the runner that `cfg` describes, ready to run.
 
     Args:
-        cfg: the config; the number of threads that was chosen takes the place of `runner.threads=auto`.
+        cfg: the config; the threads and the precision that were chosen take the place of `auto`.
         job: the run directory.
         option: see `build_optimizer`.
         processes: which of how many processes this one is; None for one alone.
@@ -62,6 +63,7 @@ def build_runner(
         check_number("seed", cfg.seed, ge=0, lt=2**63, integer=True)
     processes = processes or Processes()
     parallel = build_parallel(cfg, processes)
+    choose_numerics(cfg)
     device = build_device(cfg, processes)
     hooks, metrics = build_hooks(cfg), build_metrics(cfg)
     check_hooks(cfg, hooks)
