@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 from hookline.config import resolvers
 from hookline.config.paths import conf
 from hookline.data import Batch
-from hookline.engine import Forward, Runner
+from hookline.engine import Forward, Hook, Runner
 from hookline.experiment import build_hooks, build_metrics, build_update
 from hookline.job import Job
 from hookline.schedules import Clock, Cosine
@@ -112,8 +112,11 @@ def train_with_hookline(
     val_loader: Any,
     folder: Path,
     *overrides: str,
+    forward: Forward | None = None,
+    epochs: int = 1,
+    hooks: Sequence[Hook] = (),
 ) -> None:
-    """Train one epoch with hookline's runner, its default hooks and loggers, and cosine LR each iteration.
+    """Train with hookline's runner, its default hooks and loggers, and cosine LR each iteration.
 
     Args:
         model: what is trained.
@@ -122,19 +125,22 @@ def train_with_hookline(
         val_loader: the batches of validation.
         folder: the run directory.
         overrides: of the default config, such as `logger.interval=50`.
+        forward: of the model; None for fp32 and nothing compiled.
+        epochs: how many.
+        hooks: further ones.
     """
     resolvers.register()
     with initialize_config_dir(str(conf()), version_base="1.3"):
         cfg = compose("train", list(overrides))
-    clock = Clock.for_run(len(loader), max_epochs=1)
+    clock = Clock.for_run(len(loader), max_epochs=epochs)
     runner = Runner(
-        update=build_update(cfg, forward=Forward(model), loss=cross_entropy, optimizer=optimizer),
+        update=build_update(cfg, forward=forward or Forward(model), loss=cross_entropy, optimizer=optimizer),
         train_loader=loader,
         val_loader=val_loader,
         metrics=list(build_metrics(cfg).values()),
         clock=clock,
         schedules={"lr": Cosine(min_value=0.0, by_epoch=False).for_run(clock)},
-        hooks=build_hooks(cfg),
+        hooks=[*build_hooks(cfg), *hooks],
         job=Job(folder),
     )
     # The lines that a run shows go to its log file, as in a run; another thread may train, too.

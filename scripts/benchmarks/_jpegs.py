@@ -101,8 +101,10 @@ TASKS = {
 }
 
 
-def hookline_batches(task: Task, folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
-    """Return an epoch of `images` images, loaded by hookline; a cache is made beside the folder."""
+def hookline_batches(
+    task: Task, folder: Path, *, workers: int, batch_size: int, images: int, device: str = "cpu"
+) -> Iterator[Any]:
+    """Return an epoch of `images` images on the device, loaded by hookline; a cache is made beside the folder."""
     source: Source = ImageFolder(split="train", root=str(folder))
     if task.cache:
         source = CachedSource(source, cache=task.cache, cache_dir=folder.with_name("cache"))
@@ -113,13 +115,19 @@ def hookline_batches(task: Task, folder: Path, *, workers: int, batch_size: int,
         transforms={"normalize": Normalize(MEAN, STD)},
         sampler=Sampler(source.targets, shuffle=True, samples_per_epoch=images),
         workers=workers,
+        device=device,
     )
     return loader.batches(0)
 
 
-def usual_batches(task: Task, folder: Path, *, workers: int, batch_size: int, images: int) -> Iterator[Any]:
-    """Return an epoch of `images` images by ImageFolder, Pillow, transforms v1 and a DataLoader."""
+def usual_batches(
+    task: Task, folder: Path, *, workers: int, batch_size: int, images: int, device: str = "cpu"
+) -> Iterator[Any]:
+    """Yield an epoch of `images` images on the device: ImageFolder, Pillow, transforms v1, a DataLoader that pins."""
     usual = transforms.Compose([*task.usual(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     data = datasets.ImageFolder(str(folder), usual)
     sampler = RandomSampler(data, replacement=True, num_samples=images)
-    return iter(DataLoader(data, batch_size=batch_size, sampler=sampler, num_workers=workers))
+    pinned = device != "cpu"
+    loader = DataLoader(data, batch_size=batch_size, sampler=sampler, num_workers=workers, pin_memory=pinned)
+    for batch in loader:
+        yield [part.to(device, non_blocking=True) for part in batch]
