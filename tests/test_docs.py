@@ -36,6 +36,9 @@ NOT_RUN = (
     "pip install -r requirements.txt",
     "ruff format .",
     "python src/train.py resume=RUN_DIR",
+    # Set up an environment for a GPU; tests/benchmarks/test_gpu_check.py runs the script.
+    "scripts/gpu_check.sh",
+    "scripts/gpu_check.sh --wheels FOLDER",
     # Slow tests run these: whole runs beside a busy neighbour, and runs that are killed.
     "python scripts/benchmarks/threads.py",
     "python scripts/chaos.py --kills=5",
@@ -59,6 +62,8 @@ SHORT = {
     "scripts/benchmarks/data.py": ["--rounds=1", "--images=128"],
     "scripts/benchmarks/prediction.py": ["--rounds=1", "--images=16", "--model=test_resnet"],
     "scripts/benchmarks/checkpoint.py": ["--rounds=1", "--model=test_resnet"],
+    "scripts/benchmarks/gpu.py": ["--device=cpu", "--tiny", "--only=checkpoint"],
+    "scripts/benchmarks/scaling.py": ["--rounds=1", "--model=test_resnet", "--measured-batch=2", "--size=64"],
     "scripts/benchmarks/sweep.py": ["--jobs=2", "--epochs=1", "--only"],
 }
 

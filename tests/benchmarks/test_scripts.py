@@ -110,7 +110,11 @@ def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint.py", "engine.py", "data.py", "prediction.py", "startup.py", "threads.py", "training.py"]
+    "name",
+    [
+        *("checkpoint.py", "engine.py", "data.py", "gpu.py", "prediction.py", "scaling.py", "startup.py", "threads.py"),
+        "training.py",
+    ],
 )
 def test_help_says_what_is_measured(name: str, monkeypatch, capsys) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
