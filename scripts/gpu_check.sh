@@ -6,6 +6,7 @@
 #   scripts/gpu_check.sh --wheels FOLDER       packages from a folder of wheels, without a network
 #   scripts/gpu_check.sh --python PATH         an interpreter that has everything; nothing is set up
 #   scripts/gpu_check.sh --out FOLDER          where table.md, numbers.json and tests.txt are written
+#   scripts/gpu_check.sh --timm FILE           train.py of timm's repository, to be raced against too
 #   scripts/gpu_check.sh --only resnet50       further options are those of gpu.py (see its --help)
 #
 # A torch of at least 2.11 that the machine has is used as it is. The folder of wheels is made on a machine with a
@@ -22,13 +23,14 @@ out=$PWD/outputs/gpu_check wheels="" python="" device=cuda
 options=()
 while [ $# -gt 0 ]; do
     case $1 in
-        --wheels | --out | --python | --device)
+        --wheels | --out | --python | --device | --timm)
             [ $# -gt 1 ] || { echo "error: $1: give a value" >&2; exit 2; }
             case $1 in
                 --wheels) wheels=$2 ;;
                 --out) out=$2 ;;
                 --python) python=$2 ;;
                 --device) device=$2 ;;
+                --timm) options+=(--timm "$(realpath "$2")") ;;
             esac
             shift 2
             ;;

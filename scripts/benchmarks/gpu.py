@@ -6,6 +6,7 @@
     jpegs       JPEGs of 500x375 decoded, cropped to 224x224, flipped, normalised, on the GPU: images/s
     checkpoint  how long the loop stands still for a ResNet-50 with AdamW: ms
     startup     a run of one update, from start to end: s
+    script      with --timm FILE: a whole run over JPEGs on disk by timm's own train.py, and by src/train.py; images/s
 
     bare        by hand: forward, loss, backward, step; for epochs as cifar10-airbench feeds its nets, from the GPU
     timm        a loop as timm's train.py runs it, at the same settings
@@ -42,6 +43,7 @@ from _common import TimedPass, describe, interleave, machine, positive, spread
 from _gpu_loops import SmallImages, bare_epochs, bare_updates, hookline_epochs, hookline_updates, timm_updates
 from _jpegs import TASKS as JPEG_TASKS
 from _jpegs import hookline_batches, make_jpegs, usual_batches
+from _timm_script import hookline_speed, make_folder, timm_speed
 from _turns import TurnPass, take_turns
 from torch import nn
 
@@ -97,11 +99,13 @@ class Setting:
         device: what is measured.
         sizes: see `Sizes`.
         compiles: whether models go through torch.compile.
+        timm: timm's train.py, where it is given.
     """
 
     device: torch.device
     sizes: Sizes
     compiles: bool
+    timm: Path | None = None
 
     def finish(self) -> None:
         """Wait for the device."""
@@ -258,6 +262,32 @@ def start(setting: Setting) -> Measured:
     return Measured("s", interleave(contestants, setting.sizes.rounds), {})
 
 
+def script(setting: Setting) -> Measured:
+    """Measure whole runs from the command line."""
+    if setting.timm is None:
+        raise ValueError("give timm's train.py: --timm FILE")
+    sizes, own = setting.sizes, setting.timm
+    settings = {
+        "model": sizes.resnet,
+        "batch": str(sizes.batch),
+        "workers": str(available_cores()),
+        "interval": str(max(1, sizes.timed // 5)),
+        "device": str(setting.device),
+    }
+
+    def contestant(speed: Callable[..., float]) -> Callable[[], float]:
+        def measure() -> float:
+            with tempfile.TemporaryDirectory() as folder:
+                return speed(Path(data), Path(folder), settings, compiles=setting.compiles)
+
+        return measure
+
+    with tempfile.TemporaryDirectory() as data:
+        make_folder(Path(data), 2 * sizes.timed * sizes.batch)
+        contestants = {"timm": contestant(partial(timm_speed, own)), "hookline": contestant(hookline_speed)}
+        return Measured("images/s", interleave(contestants, sizes.rounds), {"timm": 1.0})
+
+
 TASKS: dict[str, Callable[[Setting], Measured]] = {
     "resnet50": resnet,
     "vit_s": vit,
@@ -265,6 +295,7 @@ TASKS: dict[str, Callable[[Setting], Measured]] = {
     "jpegs": jpegs,
     "checkpoint": stall,
     "startup": start,
+    "script": script,
 }
 
 
@@ -328,7 +359,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, and write it; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu (default cuda)")
-    parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), help="these tasks (default all)")
+    parser.add_argument("--only", nargs="+", choices=TASKS, help="these tasks (default all that can be done)")
+    parser.add_argument("--timm", type=Path, metavar="FILE", help="train.py of timm's repository, for the task script")
     parser.add_argument("--rounds", type=positive, help=f"rounds that count (default {Sizes().rounds}; tiny 1)")
     parser.add_argument("--batch", type=positive, help=f"images in a batch of a model (default {Sizes().batch})")
     parser.add_argument("--eager", action="store_true", help="compile no model")
@@ -343,14 +375,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     base = TINY if args.tiny else Sizes()
     given = {key: value for key in ("rounds", "batch") if (value := getattr(args, key)) is not None}
-    setting = Setting(device, Sizes(**{**vars(base), **given}), not (args.eager or args.tiny))
+    own = None if args.timm is None else args.timm.resolve()
+    if own is not None and not own.is_file():
+        print(f"--timm {args.timm}: there is no such file", file=sys.stderr)
+        return 2
+    setting = Setting(device, Sizes(**{**vars(base), **given}), not (args.eager or args.tiny), own)
     set_numerics()  # TF32 and cuDNN's choice by speed, for all alike
     found = where(device)
     title = f"{found['device']}: {describe(found)}"
     if args.tiny:
         title += "\n\nTiny sizes: these numbers say that the script works, and nothing else."
     tasks: dict[str, dict[str, Any]] = {}
-    for name in args.only:
+    for name in args.only or [name for name in TASKS if name != "script" or own is not None]:
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
             tasks[name] = numbers_of(TASKS[name](setting))

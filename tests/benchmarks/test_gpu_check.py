@@ -167,6 +167,38 @@ def test_every_contestant_runs_at_tiny_sizes(gpu, tmp_path, monkeypatch):
         assert all(value["median"] > 0 for value in found[task]["values"].values())
 
 
+TIMM = """
+import sys
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert given["--model"] == "test_resnet" and "--amp" in sys.argv and "--torchcompile" not in sys.argv
+for number in range(4):
+    print(f"Train: 0 [{number:>4d}/4 ( 25%)]  Loss: 7.0 (7.0)  Time: 0.002s,  {100 + number:>7.2f}/s  (0.1s,   10.00/s)"
+          "  LR: 1.000e-02  Data: 0.001 (0.001)")
+"""
+
+
+def test_timms_own_script_is_told_what_to_do_and_its_speed_is_read(gpu, tmp_path):
+    import _timm_script
+
+    script = tmp_path / "train.py"
+    script.write_text(TIMM)
+    settings = {"model": "test_resnet", "batch": "2", "workers": "1", "interval": "1", "device": "cpu"}
+    assert _timm_script.timm_speed(script, tmp_path, tmp_path, settings, compiles=False) == 102.5
+    script.write_text("raise SystemExit('no such option')")
+    with pytest.raises(RuntimeError, match=r"train\.py ended with status 1: no such option"):
+        _timm_script.timm_speed(script, tmp_path, tmp_path, settings, compiles=False)
+
+
+@pytest.mark.slow
+def test_timms_own_script_against_ours(gpu, tmp_path):
+    (tmp_path / "train.py").write_text(TIMM)
+    files = ["--timm", str(tmp_path / "train.py"), "--json", str(tmp_path / "numbers.json")]
+    assert gpu.main(["--device", "cpu", "--tiny", "--only", "script", *files]) == 0
+    values = json.loads((tmp_path / "numbers.json").read_text())["tasks"]["script"]["values"]
+    assert list(values) == ["timm", "hookline"]
+    assert values["hookline"]["median"] > 0
+
+
 @pytest.mark.slow
 def test_the_whole_script_on_a_cpu(tmp_path):
     options = ["--python", sys.executable, "--out", str(tmp_path), "--device", "cpu", "--tiny", "--only", "vit_s"]
