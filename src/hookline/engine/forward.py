@@ -55,7 +55,7 @@ class Forward:
         self.channels_last = channels_last
         self.compile = compile
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
-        self._call = torch.compile(model, mode=None if compile is True else compile) if compile else model
+        self._call = self._compiled(model)
         self._copies = compile in WITH_CUDA_GRAPHS
         dtype = PRECISIONS[self.precision]
         self._autocast = None if dtype is None else torch.autocast(self.device.type, dtype)
@@ -78,9 +78,14 @@ class Forward:
     def around(self, wrap: Callable[[nn.Module], nn.Module]) -> Forward:
         """Return the same forward pass of the model in a wrapper, such as torch's DistributedDataParallel."""
         found = copy.copy(self)
-        wrapped = wrap(self.model)
-        found._call = torch.compile(wrapped) if self.compile else wrapped
+        found._call = self._compiled(wrap(self.model))
         return found
+
+    def _compiled(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return what is called for the model: itself, or its compiled form."""
+        if not self.compile:
+            return model
+        return torch.compile(model, mode=None if self.compile is True else self.compile)
 
 
 @contextmanager
