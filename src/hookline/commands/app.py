@@ -30,7 +30,10 @@ from hookline.commands.arguments import check_flags, prepared
 from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, help_text
 from hookline.commands.of_run import with_overrides_of_run
+from hookline.commands.peers import FAILED, PeerLost, join, peers
 from hookline.commands.resume import with_stored_overrides
+from hookline.commands.spawn import start
+from hookline.commands.together import begin_job, processes_to_start, shared_arguments
 from hookline.config import local, paths, resolvers
 from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, first_line, reason_of
 from hookline.config.groups import group_names
@@ -46,6 +49,9 @@ CLEAR_LINE = "\r\x1b[K"
 # What the operating system says of a place that cannot be written to: full, read-only, forbidden, or no such thing.
 PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 NO_PLACES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+
+# The tasks that several processes can do together.
+TOGETHER = ("hookline.commands.train:train",)
 
 # How a message begins that finds fault with what a node describes as a whole.
 REFUSED = re.compile(r"([\w.]+): ([\w.]+ )?(refused|cannot) ")
@@ -93,12 +99,15 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(
         _logged(task, outcome)
     )
+    mine = None
     try:
+        mine = join(os.environ) if _name_of(task) in TOGETHER else None
         if about is not None and any(argument in FLAGS for argument in sys.argv[1:]):
             print(help_text(about, config_name, local.config_folders(sys.argv[1:])), end="")
         else:
             arguments = with_overrides_of_run(prepared(sys.argv[1:]), config_name)
-            sys.argv[1:] = with_shared_keys(with_stored_overrides(arguments))
+            arguments = with_shared_keys(with_stored_overrides(arguments))
+            sys.argv[1:] = arguments if mine is None else shared_arguments(mine, arguments)
             _run(main)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -107,11 +116,23 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     except KeyboardInterrupt:
         say("interrupted")
         sys.exit(INTERRUPTED)
+    except PeerLost as error:
+        assert mine is not None
+        if mine.speaks():
+            mine.speak(f"error: {mine.told(error.loss)}")
+        sys.exit(error.loss.status)
     except Exception as error:
         if outcome.started and not is_users(error):
             raise
-        say(f"error: {explain(error)}")
+        reason = explain(error)
+        if mine is not None:
+            mine.fail(reason, USER_ERROR)
+        if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or mine is not None:
+            say(f"error: {reason}")
         sys.exit(USER_ERROR)
+    finally:
+        if mine is not None:
+            mine.leave()
     if outcome.status:
         sys.exit(outcome.status)
 
@@ -287,17 +308,21 @@ def _output_fails() -> bool:
     return False
 
 
+def _name_of(task: str | Task) -> str:
+    return f"{task.__module__}:{task.__qualname__}" if callable(task) else task
+
+
 def _resolve(task: str | Task) -> Task:
     if callable(task):
         return task
     module, _, name = task.partition(":")
     if module not in sys.modules:
-        _load(module)
+        load(module)
     found: Task = getattr(sys.modules[module], name)
     return found
 
 
-def _load(module: str) -> None:
+def load(module: str) -> None:
     """Import what a task needs, which takes seconds, and say so on a terminal.
 
     The garbage collector would go through a million new objects again and again, and find nothing. It is off meanwhile,
@@ -328,8 +353,15 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
         given = overrides()
         try:
             check_structure(cfg, str(hydra.job.config_name), given)
-            return _resolve(task)(cfg)
+            begin_job(cfg)
+            count = processes_to_start(cfg) if _name_of(task) in TOGETHER else None
+            return _resolve(task)(cfg) if count is None else start(_name_of(task), cfg, count)
         except BaseException as error:
+            if (mine := peers()) is not None and isinstance(error, Exception):
+                mine.fail(
+                    explain(error, given) if is_users(error) else reason_of(error),
+                    USER_ERROR if is_users(error) else FAILED,
+                )
             log.debug("stopped by %s", type(error).__name__, exc_info=True)
             if isinstance(error, BrokenPipeError):
                 silence(sys.stdout)
@@ -351,6 +383,6 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
 
     # A launcher that runs jobs in processes of their own needs the task's name, and says what became of them.
     logged.outcome = outcome  # type: ignore[attr-defined]
-    logged.name = f"{task.__module__}:{task.__qualname__}" if callable(task) else task  # type: ignore[attr-defined]
+    logged.name = _name_of(task)  # type: ignore[attr-defined]
     # Hydra reads the caller's name off the function that it is given.
     return functools.update_wrapper(logged, task) if callable(task) else logged

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from hookline.commands.peers import PeerLost, peers
 from hookline.engine import Runner
 from hookline.engine.runner import Interrupted
 
@@ -25,7 +26,9 @@ def ending() -> Iterator[Callable[[Runner], None]]:
     """Let the signals end a run in order, and give a function that takes the runner once it is there.
 
     Before that a signal raises `Interrupted` at once; from then on the run ends once the update at hand is finished. A
-    second SIGINT ends it at once.
+    second SIGINT ends it at once, in a run of one process; of several, the launcher is who ends them.
+
+    Where another process cannot go on, a signal means that: launchers end the others when one has ended.
 
     Off the main thread, where Python allows no handlers, nothing is changed.
     """
@@ -36,10 +39,14 @@ def ending() -> Iterator[Callable[[Runner], None]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        mine = peers()
+        loss = None if mine is None else mine.loss or mine.cause_of(Interrupted(name))
+        if loss is not None and (not attached or attached[0].status == "running"):
+            raise PeerLost(loss)
         if not attached:
             raise Interrupted(name)
         attached[0].interrupt(name)
-        if number == signal.SIGINT:
+        if number == signal.SIGINT and mine is None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = {name: signal.getsignal(getattr(signal, name)) for name in SIGNALS if hasattr(signal, name)}

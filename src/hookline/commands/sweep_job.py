@@ -13,7 +13,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -23,6 +22,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hookline.commands.app import explain, is_users
+from hookline.commands.spawn import run_task
 from hookline.config import resolvers
 from hookline.config.errors import reason_of
 from hookline.job import RESULT_FILE
@@ -106,7 +106,7 @@ def _run_task(place: Path, job: dict[str, Any]) -> Any:
 
     def task(cfg: DictConfig) -> Any:
         try:
-            return resolve_name(job["task"])(cfg)
+            return run_task(job["task"], cfg)
         except BaseException as error:
             log.debug("stopped by %s", type(error).__name__, exc_info=True)
             raise

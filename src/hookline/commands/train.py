@@ -7,7 +7,8 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
-from hookline.commands.app import chosen_option, is_users, overrides
+from hookline.commands.app import USER_ERROR, chosen_option, explain, is_users, overrides
+from hookline.commands.peers import FAILED, Loss, PeerLost, peers
 from hookline.commands.resume import check_changes, check_classes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
+from hookline.commands.together import process_group
 from hookline.config.cores import available_cores
 from hookline.config.errors import ConfigError, reason_of, told_of
 from hookline.config.files import replacing
@@ -48,7 +51,7 @@ def train(cfg: DictConfig) -> float:
     """Train as `cfg` says, leave everything in Hydra's run directory, and return the best monitored number.
 
     However the run ends, `result.json` and `status.json` in the run directory say how. A run that diverged returns the
-    worst score, so that a search goes on.
+    worst score, so that a search goes on. Of several processes, the first one writes and speaks.
     """
     started = time.perf_counter()
     hydra = HydraConfig.get()
@@ -60,13 +63,18 @@ def train(cfg: DictConfig) -> float:
     changes = check_changes(cfg, state["config"], force=bool(cfg.resume_force)) if state else []
     job = Job(directory, overrides=given, origin=this_process())
     status = job.read_status()
-    if cfg.resume == "auto" and state is None:  # what a try without a checkpoint has left is of no run
-        cut_back(directory, None)
-    job.write_status("running")
+    mine = peers()
+    first = mine is None or mine.rank == 0
+    if first:
+        if cfg.resume == "auto" and state is None:  # what a try without a checkpoint has left is of no run
+            cut_back(directory, None)
+        job.write_status("running")
     runner: Runner | None = None
 
     def begin() -> None:
         assert runner is not None
+        if not first:
+            return
         if state:
             cut_back(directory, state)
             store_overrides(directory, given)
@@ -76,40 +84,84 @@ def train(cfg: DictConfig) -> float:
         if state:
             describe_resume(state, changes, runner)
 
+    def end_as_lost(loss: Loss) -> None:
+        """Write and tell that another process cannot go on, if this one does so for all."""
+        assert mine is not None
+        if not mine.speaks():
+            log.error(mine.told(loss))
+            return
+        if runner is not None:
+            runner.status, runner.failure = "failed", Failure(mine.told(loss), loss.stage, loss.hook)
+        finish(job, runner, time.perf_counter() - started, PeerLost(loss))
+        if loss.status != USER_ERROR:
+            log.error(mine.told(loss))
+            if mine.rank:
+                mine.speak(mine.told(loss))
+
     try:
-        with ending() as attach:
-            runner = build_runner(cfg, job, chosen_option("optimizer"))
+        with ending() as attach, told_to_peers(lambda: runner), process_group(cfg) as processes:
+            if mine is not None:
+                mine.last_words = end_as_lost
+            runner = build_runner(cfg, job, chosen_option("optimizer"), processes)
+            if mine is not None:
+                mine.place = lambda: runner.place
+                mine.ending = lambda: runner.status != "running"
             job.config = OmegaConf.to_yaml(cfg, resolve=True)
-            if not state:
+            if not state and first:
                 store_config(cfg, directory)
             if state and not cfg.resume_force:
                 check_classes(state, runner.train_loader.source.classes)
             attach(runner)
             # What an earlier part of the run has left is touched only once its state fits.
             runner.run(state, force=cfg.resume_force, begin=begin)
+    except PeerLost as error:
+        assert mine is not None
+        end_as_lost(error.loss)
+        if error.loss.status == USER_ERROR:
+            raise ConfigError(mine.told(error.loss)) from error
+        sys.exit(error.loss.status)
     except Interrupted as error:
-        finish(job, runner, time.perf_counter() - started, error)
+        if first:
+            finish(job, runner, time.perf_counter() - started, error)
         log.info(interrupted_line(runner, str(error)))
         sys.exit(exit_status(str(error)))
     except StateError as error:
-        if status:
+        if status and first:
             job.put_status(status)
         raise ConfigError(f"resume={cfg.resume}: {error}") from error
     except BaseException as error:
-        finish(job, runner, time.perf_counter() - started, error)
+        if first:
+            finish(job, runner, time.perf_counter() - started, error)
         if runner is not None and runner.failure is not None and not is_users(error):
             log.error(failed_line(runner.failure))
         if isinstance(error, SystemExit):  # a hook's: the run has not come to its end, whatever status it asks for
             sys.exit(error.code or 1)
         raise
     seconds = time.perf_counter() - started
-    finish(job, runner, seconds)
+    if first:
+        finish(job, runner, seconds)
     if (line := waiting_line(runner)) is not None:
         log.info(line)
     log.info(final_line(runner, seconds))
     if runner.status == "diverged":
         return worst(runner.monitor_mode)
     return runner.best.get(runner.monitor, math.nan)
+
+
+@contextmanager
+def told_to_peers(runner: Callable[[], Runner | None]) -> Iterator[None]:
+    """Let the other processes know of an error in the block; raise `PeerLost` where it comes from one of them."""
+    mine = peers()
+    try:
+        yield
+    except BaseException as error:
+        if mine is not None and (loss := mine.cause_of(error)) is not None:
+            raise PeerLost(loss) from error
+        if mine is not None and not isinstance(error, Interrupted):
+            failure = getattr(runner(), "failure", None) or Failure(told_of(error), "start", None)
+            reason = explain(error) if is_users(error) else failure.reason
+            mine.fail(reason, USER_ERROR if is_users(error) else FAILED, failure.stage, failure.hook)
+        raise
 
 
 def keep_chosen(cfg: DictConfig, state: Mapping[str, Any]) -> None:

@@ -278,6 +278,12 @@ class Runner:
         return numbers, next((found for _, found in answers if found is not None), None)
 
     @property
+    def place(self) -> str:
+        """Where the loop is, in words."""
+        stage, hook = self._at
+        return f"{f'hooks.{hook.name}, in {stage}' if hook else stage} of iteration {self.clock.iter + 1}"
+
+    @property
     def can_break_off(self) -> bool:
         """Whether an epoch's end, or a val epoch, is under way: broken off, it is done again from its beginning."""
         return self._before_end is not None

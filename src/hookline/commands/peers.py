@@ -1,0 +1,437 @@
+"""The processes that a launcher has started for one run: who they are, whether they live, and why they end.
+
+They meet at a store (`torch.distributed.TCPStore`). A thread in each gives a sign of life there, looks after the
+others, and ends its own process in order when one of them cannot go on: no process waits for another that has gone.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from hookline.commands.launchers import Started
+from hookline.config.errors import ConfigError, first_line
+
+# Seconds between two signs of life.
+INTERVAL = 0.5
+# Seconds without one after which a process counts as hung, unless `distributed.silence` says otherwise.
+SILENCE = 10.0
+# Seconds that processes have to come together: imports over a network may take minutes.
+JOIN = 300.0
+# Seconds that a process has to find the same error itself before another's is acted upon.
+OWN = 1.0
+# Seconds that a process has to end by itself, and to write its last files then.
+GRACE, LAST = 3.0, 60.0
+
+FAILED = 1
+LOSS = "loss"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why the run cannot go on.
+
+    Attributes:
+        rank: of the process that is the cause.
+        reason: what happened to it.
+        status: the exit status that follows: 2 for a user's error.
+        stage: where its loop was.
+        hook: the hook that was being called there.
+        gone: whether the process has not said this itself, as it could not.
+    """
+
+    rank: int
+    reason: str
+    status: int = FAILED
+    stage: str = "start"
+    hook: str | None = None
+    gone: bool = False
+
+
+class PeerLost(Exception):
+    """Another process cannot go on, so this one does not, either."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__(loss.reason)
+        self.loss = loss
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a process says of itself when it comes.
+
+    Attributes:
+        host: the name of its machine.
+        machine: the machine and the space of process numbers on it.
+        pid: its number there.
+        began: when it began, which tells it from a later one of the same number.
+        cores: the numbers of the cores that it may use.
+        arguments: its command line.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    began: str
+    cores: tuple[int, ...]
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def own(cls) -> Hello:
+        """Return this process's."""
+        boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+        machine = f"{boot.read_text().strip()} {os.readlink(space)}" if boot.exists() else socket.gethostname()
+        cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+        began = _state_of(os.getpid())[1]
+        return cls(socket.gethostname(), machine, os.getpid(), began, cores, tuple(sys.argv[1:]))
+
+    def gone(self) -> bool:
+        """Say whether the process, which must be one of this machine, has ended."""
+        state, began = _state_of(self.pid)
+        return state in "ZX" or began != self.began
+
+
+def _state_of(pid: int) -> tuple[str, str]:
+    """Return the state of a process, empty where there is none, and when it began."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", ""
+    return fields[0], fields[19]
+
+
+class Peers:
+    """This process among those that train together.
+
+    Args:
+        started: how it was started.
+
+    Attributes:
+        rank: its number.
+        count: how many there are.
+        hellos: what each has said of itself, by rank.
+        loss: why the run cannot go on, None as long as it can.
+        place: says where the loop is.
+        ending: says whether the run is ending by itself.
+        last_words: called with the loss where the process has to be ended from the outside, if it speaks for all.
+
+    Raises:
+        ConfigError: the processes do not come together.
+    """
+
+    def __init__(self, started: Started) -> None:
+        self.started = started
+        self.rank, self.count = started.rank, started.count
+        self.loss: Loss | None = None
+        self.silence = SILENCE
+        self.place: Callable[[], str] = lambda: "start"
+        self.ending: Callable[[], bool] = lambda: False
+        self.last_words: Callable[[Loss], None] = lambda loss: self.speak(f"error: {self.told(loss)}")
+        self._screen = os.dup(2)
+        if self.rank:
+            self.show_in(Path(os.devnull))
+        self._parent = os.getppid()
+        self._host = self.rank == 0 and not started.agent
+        self.store = self._connect(self._host)
+        self._own = Hello.own()
+        self.store.set(f"beat/{self.rank}", "0 start")
+        self.publish(f"hello/{self.rank}", asdict(self._own))
+        self.hellos = self._meet()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _connect(self, host: bool = False) -> Any:
+        from torch.distributed import DistNetworkError, PrefixStore, TCPStore
+
+        address, port = self.started.address, self.started.port
+        limit = timedelta(seconds=JOIN)
+        try:
+            store = TCPStore(address, port, is_master=host, wait_for_workers=False, timeout=limit)
+        except (DistNetworkError, ValueError) as error:
+            reason = first_line(str(error))
+            if re.search("EADDRINUSE|in use", str(error)):
+                reason = "the port is in use; choose another one, such as with torchrun --master-port, or MASTER_PORT"
+            raise ConfigError(f"{address}:{port}: the processes cannot meet there: {reason}") from error
+        return PrefixStore(f"hookline/{self.started.attempt}", store)
+
+    def _meet(self) -> list[Hello]:
+        keys, until = [f"hello/{rank}" for rank in range(self.count)], time.monotonic() + JOIN
+        while not self.store.check(keys):
+            if time.monotonic() > until:
+                absent = [rank for rank, key in enumerate(keys) if not self.store.check([key])]
+                raise ConfigError(
+                    f"{self.started.launcher}: of {self.count} processes these have not come within {JOIN:g} seconds:"
+                    f" {', '.join(map(str, absent))}"
+                )
+            time.sleep(0.02)
+        hellos = [json.loads(text) for text in self.store.multi_get(keys)]
+        return [Hello(**{**h, "cores": tuple(h["cores"]), "arguments": tuple(h["arguments"])}) for h in hellos]
+
+    @property
+    def here(self) -> list[int]:
+        """The ranks of the processes on this machine, this one's among them."""
+        return [rank for rank, hello in enumerate(self.hellos) if hello.machine == self._own.machine]
+
+    @property
+    def sharing(self) -> int:
+        """How many processes share this one's cores, itself among them."""
+        mine = set(self._own.cores)
+        return sum(1 for rank in self.here if mine & set(self.hellos[rank].cores)) or 1
+
+    def publish(self, key: str, value: Any) -> None:
+        """Tell the others something."""
+        self.store.set(key, json.dumps(value))
+
+    def ask(self, key: str) -> Any:
+        """Return what one of the others tells, once it does.
+
+        Raises:
+            PeerLost: another process cannot go on.
+        """
+        while not self.store.check([key]):
+            if self.loss is not None:
+                raise PeerLost(self.loss)
+            time.sleep(0.02)
+        return json.loads(self.store.get(key))
+
+    def fail(self, reason: str, status: int = FAILED, stage: str = "start", hook: str | None = None) -> None:
+        """Tell the others that this process cannot go on; the first word of that counts."""
+        self._post(self.store, Loss(self.rank, reason, status, stage, hook))
+
+    def _post(self, store: Any, loss: Loss) -> Loss:
+        try:
+            return Loss(**json.loads(store.compare_set(LOSS, "", json.dumps(asdict(loss)))))
+        except RuntimeError:  # the store has gone, and so have the others that kept it
+            return loss
+
+    def cause_of(self, error: BaseException) -> Loss | None:
+        """Return what of another process an error comes from, None where it is this process's own.
+
+        A collective call that fails, and a signal, may each be what follows from another's end: a launcher ends the
+        others when one has ended.
+        """
+        self.loss = self.loss or self._cause_of(error)
+        return self.loss
+
+    def _cause_of(self, error: BaseException) -> Loss | None:
+        if isinstance(error, PeerLost):
+            return error.loss
+        if not isinstance(error, Exception):
+            return self._look(self.store)
+        if not of_collective(error):
+            return None
+        alone = len(self.here) == self.count
+        until = time.monotonic() + (2.0 if alone else self.silence + 2.0)
+        while (loss := self.loss or self._look(self.store)) is None and time.monotonic() < until:
+            time.sleep(0.1)
+        return loss or self._late(error)
+
+    def _look(self, store: Any) -> Loss | None:
+        """Return why the run cannot go on, as far as it can be seen at once."""
+        try:
+            if store.check([LOSS]):
+                found = Loss(**json.loads(store.get(LOSS)))
+                # What this process has said itself it knows; what others say of it, it has to follow.
+                return found if found.rank != self.rank or found.gone else None
+            for rank in self.here:
+                if rank != self.rank and self.hellos[rank].gone() and not store.check([f"done/{rank}"]):
+                    reason = "has gone without a word, as one does that is killed or finds no memory"
+                    return self._post(store, Loss(rank, reason, gone=True, stage=self._place_of(store, rank)))
+        except RuntimeError:
+            return self._store_lost()
+        return None
+
+    def _store_lost(self) -> Loss | None:
+        """Return that the first process has gone, where it kept the store."""
+        if self.started.agent or self.rank == 0:
+            return None
+        return Loss(0, "has gone without a word, and the store that it kept", gone=True)
+
+    def _place_of(self, store: Any, rank: int) -> str:
+        return str(store.get(f"beat/{rank}").decode().partition(" ")[2])
+
+    def _late(self, error: Exception) -> Loss | None:
+        """Return which process did not come to a collective call in time."""
+        try:
+            places = {rank: self._place_of(self.store, rank) for rank in range(self.count) if rank != self.rank}
+        except RuntimeError:
+            return self._store_lost()
+        if not re.search("(?i)timed? ?out", str(error)):
+            return None
+        elsewhere = [rank for rank, place in places.items() if place != self.place()]
+        if not elsewhere:
+            return None
+        rank = elsewhere[0]
+        reason = "has kept the others waiting for longer than distributed.timeout"
+        return self._post(self.store, Loss(rank, reason, stage=places[rank], gone=True))
+
+    def told(self, loss: Loss) -> str:
+        """Return a loss in words."""
+        hello = self.hellos[loss.rank]
+        where = f"process {loss.rank} ({hello.host}, pid {hello.pid})"
+        if loss.status != FAILED:
+            return f"{where}: {loss.reason}"
+        if loss.gone:
+            return f"{where} {loss.reason}; it was in {loss.stage}"
+        at = f"hooks.{loss.hook}, in {loss.stage}" if loss.hook else loss.stage
+        return f"{where} failed in {at}: {loss.reason}"
+
+    def speaks(self) -> bool:
+        """Say whether this process tells what has become of the run: the first one, or one of those left without it."""
+        first_is_gone = self.loss is not None and self.loss.gone and self.loss.rank == 0
+        if self.rank == 0 or not first_is_gone:
+            return self.rank == 0 and not first_is_gone
+        try:
+            return bool(self.store.compare_set("speaker", "", str(self.rank)).decode() == str(self.rank))
+        except RuntimeError:
+            return self.rank == 1
+
+    def speak(self, message: str) -> None:
+        """Print a message to the standard error that this process was started with."""
+        try:
+            os.write(self._screen, f"{message}\n".encode(errors="backslashreplace"))
+        except OSError:
+            return
+
+    def show_in(self, path: Path) -> None:
+        """Let all that this process prints go into a file."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.close(file)
+
+    def _watch(self) -> None:
+        """Give signs of life, and look after the others."""
+        from torch.distributed import DistError
+
+        store = None
+        beats: dict[int, bytes] = {}
+        silent = dict.fromkeys(range(1, self.count) if self.rank == 0 else [0], 0)
+        number = 0
+        while not self._over.wait(INTERVAL):
+            number += 1
+            try:
+                store = store or self._connect()
+                store.set(f"beat/{self.rank}", f"{number} {self.place()}")
+                loss = self._look(store)
+                for rank, beat in zip(silent, store.multi_get([f"beat/{rank}" for rank in silent]), strict=True):
+                    silent[rank] = silent[rank] + 1 if beat == beats.get(rank) else 0
+                    beats[rank] = beat
+                    if loss is None and silent[rank] * INTERVAL >= self.silence and not store.check([f"done/{rank}"]):
+                        reason = f"has given no sign of life for {self.silence:g} seconds"
+                        loss = self._post(store, Loss(rank, reason, gone=True, stage=self._place_of(store, rank)))
+            except (DistError, ConfigError, RuntimeError):
+                loss = self._store_lost()
+                if loss is None:
+                    self._end_without_launcher()
+                    return
+            if os.getppid() != self._parent:
+                self._end_without_launcher()
+                return
+            if loss is not None:
+                self._end_with(loss)
+                return
+
+    def _end_with(self, loss: Loss) -> None:
+        """End this process in order, as another one cannot go on; by force, if it does not come to its end."""
+        if not loss.gone and self._over.wait(OWN):
+            return
+        self.loss = loss
+        if loss.gone and loss.rank in self.here and loss.rank != self.rank:
+            self._kill(loss.rank)
+        if not self._end_main():
+            if self.speaks():
+                self.last_words(loss)
+            os._exit(loss.status)
+
+    def _end_without_launcher(self) -> None:
+        """End this process in order, as the launcher has gone, which would have ended it."""
+        if not self._over.is_set() and not self._end_main():
+            os._exit(128 + signal.SIGTERM)
+
+    def _end_main(self) -> bool:
+        """Ask the main thread to end, and say whether it does."""
+        _thread.interrupt_main(signal.SIGTERM)
+        until = time.monotonic() + GRACE
+        while not self._over.wait(0.1):
+            if self.ending():
+                return self._over.wait(LAST)
+            if time.monotonic() > until:
+                return False
+        return True
+
+    def _kill(self, rank: int) -> None:
+        """Kill a process of this machine that does not answer, so that no other one waits for it."""
+        hello = self.hellos[rank]
+        if not hello.gone():
+            try:
+                os.kill(hello.pid, signal.SIGKILL)
+            except OSError:
+                return
+
+    def leave(self) -> None:
+        """Say that this process comes to its end in order, after which nobody misses it."""
+        if self._over.is_set():
+            return
+        self._over.set()
+        self._thread.join(2 * INTERVAL)
+        try:
+            self.store.set(f"done/{self.rank}", "")
+            until = time.monotonic() + 10.0
+            while self._host and time.monotonic() < until:  # the others still need the store
+                if all(
+                    self.store.check([f"done/{rank}"]) or (rank in self.here and hello.gone())
+                    for rank, hello in enumerate(self.hellos)
+                ):
+                    return
+                time.sleep(0.02)
+        except RuntimeError:
+            return
+
+
+def of_collective(error: BaseException) -> bool:
+    """Say whether an error comes from a collective call: the backends raise plain errors for many of their own."""
+    from torch.distributed import DistError
+
+    words = r"gloo|NCCL|collective|closed by peer|Timed out waiting|Socket|ProcessGroup"
+    return isinstance(error, DistError) or (
+        isinstance(error, RuntimeError) and re.search(words, str(error)) is not None
+    )
+
+
+# This process's, where a launcher has started several.
+_peers: list[Peers] = []
+
+
+def join(environment: Mapping[str, str]) -> Peers | None:
+    """Come together with the other processes that a launcher has started, None where there are none."""
+    from hookline.commands.launchers import started_by
+
+    started = started_by(environment)
+    if started is None or started.count == 1:
+        return None
+    # What torch says of its sockets is not for the screen: each failure is told in words of ours.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    _peers[:] = [Peers(started)]
+    return _peers[0]
+
+
+def peers() -> Peers | None:
+    """Return this process among those that train together, None for a process alone."""
+    return _peers[0] if _peers else None

@@ -1,0 +1,180 @@
+"""A job whose processes the command starts itself, by torch's own launcher.
+
+    python -m hookline.commands.spawn FOLDER
+
+is one of them: it finds in the folder the config as its parent composed it, runs the task with it in the parent's run
+directory, and the first process leaves there what the task returned or why it was refused.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobStatus, run_job, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from hookline.commands.peers import FAILED, join
+from hookline.commands.together import begin_job, check_gpus, processes_to_start
+from hookline.config import resolvers
+from hookline.config.errors import ConfigError, reason_of
+
+# What a process needs of Hydra's node.
+HYDRA = ("run", "sweep", "job", "job_logging", "overrides", "runtime", "verbose", "callbacks", "mode")
+JOB_FILE, ERROR_FILE, VALUE_FILE = "job.json", "error.json", "value.json"
+USER_ERROR = 2
+# Seconds that the processes have to save their states when they are told to end.
+PATIENCE = 60
+SIGNALS = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2,SIGHUP,SIGQUIT"
+
+log = logging.getLogger("hookline.commands.spawn")
+
+
+def run_task(name: str, cfg: DictConfig) -> Any:
+    """Run a task, `module:function`, here or in as many processes as `distributed.processes` asks for."""
+    begin_job(cfg)
+    count = processes_to_start(cfg) if "runner" in cfg else None
+    return resolve_name(name)(cfg) if count is None else start(name, cfg, count)
+
+
+def start(name: str, cfg: DictConfig, count: int) -> Any:
+    """Run a task in so many processes, and return what the first one's returns.
+
+    Raises:
+        ConfigError: the first process has refused the config.
+        SystemExit: the processes have failed, or were ended by a signal.
+    """
+    check_gpus(cfg, count)
+    with tempfile.TemporaryDirectory(prefix="hookline_") as place:
+        folder = Path(place)
+        hydra = OmegaConf.to_container(HydraConfig.get(), resolve=False, enum_to_str=True)
+        assert isinstance(hydra, dict)
+        job = {
+            "task": name,
+            "config": OmegaConf.to_container(cfg, resolve=False, enum_to_str=True),
+            "hydra": {key: hydra[key] for key in HYDRA},
+            "directory": HydraConfig.get().runtime.output_dir,
+            "arguments": sys.argv,
+            "path": [path or os.getcwd() for path in sys.path],
+        }
+        (folder / JOB_FILE).write_text(json.dumps(job))
+        status = launch(folder, count)
+        if (folder / ERROR_FILE).is_file():
+            raise ConfigError(json.loads((folder / ERROR_FILE).read_text()))
+        if status:
+            sys.exit(status)
+        return json.loads((folder / VALUE_FILE).read_text())
+
+
+def launch(folder: Path, count: int) -> int:
+    """Start the processes and return the exit status that follows from theirs once all have ended."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    # What became of the processes is told by them.
+    for logger in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(PATIENCE))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=folder.name,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # any free port
+        local_addr="localhost",
+        max_restarts=0,
+        monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "torch")),
+        signals_to_handle=SIGNALS,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "hookline.commands.spawn", str(folder))
+    except ChildFailedError as error:
+        statuses = [failure.exitcode for failure in error.failures.values()]
+        return max((status for status in statuses if status > 0), default=FAILED)
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    return 0
+
+
+def main(folder: Path) -> int:
+    """Be one of the processes, and return its exit status."""
+    from hookline.commands.app import explain, is_users, load
+    from hookline.loggers.streams import open_streams
+
+    open_streams()
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    job = json.loads((folder / JOB_FILE).read_text())
+    sys.path[:] = [*job["path"]]
+    sys.argv[:] = job["arguments"]
+    mine = join(os.environ)
+    assert mine is not None
+    load(job["task"].partition(":")[0])
+    try:
+        value = _run(job, mine.rank)
+        if mine.rank == 0:
+            (folder / VALUE_FILE).write_text(json.dumps(value))
+        return 0
+    except Exception as error:
+        users = is_users(error)
+        reason = explain(error, job["hydra"]["overrides"]["task"]) if users else reason_of(error)
+        mine.fail(reason, USER_ERROR if users else FAILED)
+        if users and mine.rank == 0:
+            (folder / ERROR_FILE).write_text(json.dumps(reason))
+        elif not users:
+            traceback.print_exc()
+        return USER_ERROR if users else FAILED
+    finally:
+        mine.leave()
+
+
+def _run(job: dict[str, Any], rank: int) -> Any:
+    """Run the task under Hydra, with the config and in the run directory of the parent."""
+    setup_globals()
+    resolvers.register()
+    config = OmegaConf.create(job["config"])
+    with open_dict(config):
+        config.hydra = OmegaConf.merge(OmegaConf.structured(HydraConf), job["hydra"])
+        config.hydra.run.dir, config.hydra.output_subdir = job["directory"], None
+    OmegaConf.set_struct(config, True)
+    assert isinstance(config, DictConfig)
+
+    def task(cfg: DictConfig) -> Any:
+        try:
+            return run_task(job["task"], cfg)
+        except BaseException as error:
+            log.debug("stopped by %s", type(error).__name__, exc_info=True)
+            raise
+
+    done = run_job(
+        hydra_context=HydraContext(config_loader=None, callbacks=Callbacks(config)),  # type: ignore[arg-type]
+        task_function=task,
+        config=config,
+        job_dir_key="hydra.run.dir",
+        job_subdir_key=None,
+    )
+    if done.status != JobStatus.COMPLETED:
+        raise done._return_value
+    return done.return_value
+
+
+if __name__ == "__main__":
+    from hookline.commands import spawn  # by its own name, or there are two of each class
+
+    sys.exit(spawn.main(Path(sys.argv[1])))

@@ -1,0 +1,152 @@
+"""Processes of one run notice the end of another, whatever it is, and one of them tells it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.commands.launched import launched, wait_for_ever
+
+from hookline.commands.launchers import Started, first_host, started_by
+from hookline.config.errors import ConfigError
+
+TORCHRUN = {
+    **{"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "node1", "MASTER_PORT": "29500"},
+    **{"TORCHELASTIC_RUN_ID": "x", "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "2"},
+}
+SLURM = {
+    **{"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1"},
+    **{"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "gpu[07-08]", "SLURM_STEP_NUM_NODES": "2"},
+}
+
+
+def test_torchruns_environment():
+    assert started_by(TORCHRUN) == Started("torchrun", 1, 4, "node1", 29500, agent=True, attempt=2)
+
+
+def test_slurms_environment():
+    found = started_by(SLURM)
+    assert (found.launcher, found.rank, found.count, found.address) == ("srun", 3, 4, "gpu07")
+    assert not found.agent
+    assert started_by({**SLURM, "SLURM_PROCID": "0"}).port == found.port
+    assert started_by({**SLURM, "SLURM_JOB_ID": "78"}).port != found.port
+    assert started_by({**SLURM, "SLURM_STEP_ID": "1"}).port != found.port
+    assert started_by({**SLURM, "MASTER_PORT": "4444"}).port == 4444
+
+
+def test_torchrun_within_a_step_of_slurm_counts():
+    assert started_by({**SLURM, **TORCHRUN}).launcher == "torchrun"
+
+
+def test_a_batch_script_is_one_process():
+    environment = {key: value for key, value in SLURM.items() if "STEP" not in key}
+    assert started_by({**environment, "SLURM_PROCID": "0"}) is None
+    assert started_by({}) is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("n1", "n1"), ("n1,n2", "n1"), ("gpu[07-09,12],cpu1", "gpu07"), ("a[3]", "a3"), ("r1n[01-02]-ib,x", "r1n01-ib")],
+)
+def test_the_first_host_of_slurms_list(nodes, first):
+    assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({**TORCHRUN, "RANK": "4"}, "RANK=4: must be an integer >= 0 and < 4"),
+        ({**TORCHRUN, "WORLD_SIZE": "many"}, "WORLD_SIZE=many: must be an integer >= 1"),
+        ({**TORCHRUN, "MASTER_PORT": "99999"}, "MASTER_PORT=99999: must be"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "WORLD_SIZE=2: MASTER_ADDR and MASTER_PORT must be set"),
+        ({**SLURM, "SLURM_PROCID": "-1"}, "SLURM_PROCID=-1: must be"),
+    ],
+)
+def test_an_environment_that_cannot_be(environment, message):
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        started_by(environment)
+
+
+def lose(mine, how: str, rank: int, place: str) -> None:
+    """Let one process end in this way, while the others wait for it."""
+    # Their own streams, with what is told on them.
+    mine._screen = os.open(f"{place}/told{mine.rank}", os.O_WRONLY | os.O_CREAT)
+    mine.silence = 2.0
+    if mine.rank != rank:
+        if how == "stuck":  # outside Python's reach, where no signal's handler runs
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            time.sleep(1000)
+        wait_for_ever(mine)
+    time.sleep(0.3)
+    if how == "error":
+        mine.fail("data.root=here: there is no such folder", 2)
+        return
+    if how != "stuck":
+        os.kill(os.getpid(), getattr(signal, how))
+        time.sleep(1000)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("how", "rank", "count", "statuses", "told"),
+    [
+        ("SIGKILL", 1, 3, [1, -9, 1], "has gone without a word"),
+        ("SIGKILL", 0, 3, [-9, 1, 1], "has gone without a word"),
+        ("SIGSTOP", 1, 2, [1, -9], "has given no sign of life for 2 seconds"),
+        ("SIGSTOP", 0, 2, [-9, 1], "has given no sign of life for 2 seconds"),
+        ("error", 1, 2, [2, 0], "data.root=here: there is no such folder"),
+        ("stuck", 1, 2, [1, -9], "has gone without a word"),
+    ],
+)
+def test_all_end_with_one_and_one_of_them_tells_it(how, rank, count, statuses, told, tmp_path):
+    began = time.monotonic()
+    assert launched(count, lose, how, rank, str(tmp_path)) == statuses
+    assert time.monotonic() - began < 30
+    lines = [line for path in Path(tmp_path).glob("told*") for line in path.read_text().splitlines()]
+    assert len(lines) == 1
+    assert f"process {rank} (" in lines[0]
+    assert told in lines[0]
+
+
+def end_in_turn(mine) -> None:
+    time.sleep(2 * mine.rank)
+
+
+def test_a_process_that_ends_in_order_is_not_missed():
+    assert launched(3, end_in_turn) == [0, 0, 0]
+
+
+def stopped_all(mine, place: str) -> None:
+    mine.silence = 2.0
+    Path(place, str(mine.rank)).write_text(str(os.getpid()))
+    mine.publish(f"there/{mine.rank}", True)
+    mine.ask(f"there/{1 - mine.rank}")
+    until = time.monotonic() + 8
+    while time.monotonic() < until and mine.loss is None:
+        time.sleep(0.1)
+    if mine.loss is not None:
+        os._exit(3)
+
+
+def test_processes_that_were_all_stopped_and_go_on_do_not_miss_each_other(tmp_path):
+    import threading
+
+    def stop() -> None:
+        until = time.monotonic() + 30
+        while len(list(tmp_path.glob("?"))) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        pids = [int(path.read_text()) for path in tmp_path.glob("?")]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert launched(2, stopped_all, str(tmp_path)) == [0, 0]
+    thread.join()
