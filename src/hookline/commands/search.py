@@ -171,7 +171,7 @@ class SearchLaunch(SweepLaunch):
         if self.options["emit"]:
             raise ConfigError("launcher.emit=true: a search has no list of jobs; each point follows from those before")
         with search.open() as study:
-            alike = Job("", {"config": {"runner": self.config.get("runner")}}, None)
+            alike = Job("", {"config": {key: self.config.get(key) for key in ("runner", "distributed")}}, None)
             slots, threads = self._slots([alike] * study.trials)
             print(f"search: {relative(search.place)}: {study.trials} trials, {told_slots(slots, threads)}", flush=True)
             if self.options["dry_run"]:
@@ -182,7 +182,7 @@ class SearchLaunch(SweepLaunch):
             jobs.tell_waiting = watcher.ended
             with watcher:
                 limits = self.options["job_timeout"], self.options["max_failures"]
-                launch = Launch(left, slots, self.pool, watcher, *limits, more=watcher.more)
+                launch = Launch(left, slots, self.pool, watcher, *limits, more=watcher.more, width=self._width_of)
                 launch.run()
         if launch.signal is not None:
             sys.exit(128 + launch.signal)

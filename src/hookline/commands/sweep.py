@@ -99,6 +99,7 @@ class SweepLaunch:
         with told_at("launcher"):
             check_options(options)
         self.options, self.task, self.config = dict(options), task, config
+        self._device_count = 0
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         compose = context.config_loader.load_sweep_config
 
@@ -201,15 +202,31 @@ class SweepLaunch:
     def _run(self, left: Sequence[Path], slots: Sequence[Slot], watcher: Progress) -> int | None:
         """Run these jobs until all have ended, and return the signal that ended the launch, if one did."""
         limits = self.options["job_timeout"], self.options["max_failures"]
-        launch = Launch(left, slots, self.pool, watcher, *limits)
+        launch = Launch(left, slots, self.pool, watcher, *limits, width=self._width_of)
         launch.run()
         return launch.signal
 
     def _slots(self, jobs: Sequence[Job]) -> tuple[list[Slot], int]:
         """Return where jobs run, and how many threads each has."""
-        cores = available_cores()
-        slots = make_slots(self._wanted(), self._devices(jobs), cores, len(jobs))
+        cores, devices = available_cores(), self._devices(jobs)
+        widths = [width(job.stored["config"], len(devices)) for job in jobs] or [1]
+        widest, wanted = max(widths), self._wanted()
+        if devices and widest > len(devices):
+            raise ConfigError(
+                f"distributed.processes={widest}: there are {len(devices)} GPUs, and each process needs its own; give"
+                " distributed.processes=gpu, or runner.device=cpu"
+            )
+        if wanted is not None and widest > wanted:
+            raise ConfigError(
+                f"launcher.slots={wanted}: must be >= {widest}, as a job of {widest} processes takes as many"
+            )
+        self._device_count = len(devices)
+        slots = make_slots(wanted, devices, cores, sum(widths), widest)
         return slots, max(1, cores // len(slots))
+
+    def _width_of(self, job: Path) -> int:
+        """Return how many slots a job takes."""
+        return width(read_stored(job)["config"], self._device_count)
 
     def _wanted(self) -> int | None:
         slots = self.options["slots"]
@@ -348,8 +365,21 @@ def told_jobs(count: int, equal: int) -> str:
     return f"{count} job{'s' * (count != 1)}{also}"
 
 
+def width(config: Mapping[str, Any], gpus: int) -> int:
+    """Return how many processes a job has; one whose number cannot be is for the job itself to refuse.
+
+    Args:
+        config: the job's.
+        gpus: how many there are.
+    """
+    wanted = (config.get("distributed") or {}).get("processes")
+    if wanted == "gpu":
+        return max(1, gpus)
+    return wanted if isinstance(wanted, int) and wanted > 1 else 1
+
+
 def told_slots(slots: Sequence[Slot], threads: int) -> str:
-    """Return how many jobs run at a time, and on what."""
+    """Return how many processes run at a time, each of which is a job or one of several that do it, and on what."""
     devices = {slot.device for slot in slots if slot.device}
     where = (
         f"on {len(devices)} GPU{'s' * (len(devices) != 1)}"

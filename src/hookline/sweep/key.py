@@ -11,6 +11,7 @@ from typing import Any
 # logged of it, and how data are read. `data.root` is a part: another folder may hold other images.
 NO_PART = (
     *("hydra", "launcher", "sweep", "logger", "resume", "resume_force", "hooks.text", "hooks.lr_curve"),
+    *("distributed.backend", "distributed.timeout", "distributed.silence"),
     *("data.download", "data.workers", "data.worker_type", "data.in_memory", "data.cache_dir"),
 )
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from hookline.sweep.jobs import STATE_FILE, read_raw, read_state
 from hookline.sweep.lock import LOCK_FILE, PATIENCE, is_held, take
 from hookline.sweep.pool import Ended, Pool, ServerLost
-from hookline.sweep.slots import Slot
+from hookline.sweep.slots import Slot, claim_several, joined
 from hookline.sweep.store import write_state
 
 # The exit status of a process that found its job run by another one.
@@ -45,7 +45,7 @@ class Running:
     """A job that this launch has started."""
 
     job: Path
-    slot: Slot
+    slots: list[Slot]
     began: float
     progress: str
     asked: float | None = None  # when it was asked to end
@@ -58,12 +58,13 @@ class Launch:
 
     Args:
         jobs: the directories of the jobs that are to run; those among them that have failed are run again.
-        slots: the places for one job each.
+        slots: the places for one process each.
         make_pool: gives a pool; called again where the fork server was killed.
         watcher: is told what happens.
         job_timeout: seconds after which a job is ended and has failed.
         max_failures: failed jobs after which no further one begins.
         more: gives a further job where a slot is free and none waits, None where there is none.
+        width: says how many processes a job has, each of which takes a slot.
     """
 
     jobs: Sequence[Path]
@@ -73,6 +74,7 @@ class Launch:
     job_timeout: float | None = None
     max_failures: int | None = None
     more: Callable[[], Path | None] = lambda: None
+    width: Callable[[Path], int] = lambda job: 1
     failed: int = field(default=0, init=False)
     signal: int | None = field(default=None, init=False)
 
@@ -119,29 +121,30 @@ class Launch:
         """Start waiting jobs in free slots, once the server has imported what they need."""
         if not self._pool.ready:
             return
-        for slot in self.slots:
-            while not slot.busy and self._may_start():
-                job = self._waiting.popleft()
-                if self._settled(job):
-                    continue
-                if is_held(job / LOCK_FILE):
-                    self._elsewhere.add(job)
-                    continue
-                lock = slot.claim()
-                if lock is None:  # another sweep has the device
-                    self._waiting.appendleft(job)
-                    break
-                try:
-                    progress = progress_of(job)
-                    pid = self._pool.start(job, lock, slot.environment)
-                except ServerLost:
-                    self._waiting.appendleft(job)
-                    raise
-                finally:
+        while not all(slot.busy for slot in self.slots) and self._may_start():
+            job = self._waiting.popleft()
+            if self._settled(job):
+                continue
+            if is_held(job / LOCK_FILE):
+                self._elsewhere.add(job)
+                continue
+            slots, locks = claim_several(self.slots, self.width(job))
+            if not slots:  # other jobs have them, or another sweep has the device
+                self._waiting.appendleft(job)
+                return
+            try:
+                progress = progress_of(job)
+                pid = self._pool.start(job, locks, joined(slots).environment)
+            except ServerLost:
+                self._waiting.appendleft(job)
+                raise
+            finally:
+                for lock in locks:
                     os.close(lock)
+            for slot in slots:
                 slot.busy = True
-                self._running[pid] = Running(job, slot, time.monotonic(), progress)
-                self.watcher.began(job, slot)
+            self._running[pid] = Running(job, slots, time.monotonic(), progress)
+            self.watcher.began(job, joined(slots))
 
     def _settled(self, job: Path) -> bool:
         """Say whether a job needs no process of this launch any more, and tell of what has become of it elsewhere."""
@@ -160,7 +163,7 @@ class Launch:
         """Settle what a job's process has left: its state, or the reason why it could write none."""
         if (one := self._running.pop(ended.pid, None)) is None:
             return
-        one.slot.busy = False
+        self._free(one)
         if ended.status == BUSY:
             self._elsewhere.add(one.job)
             return
@@ -173,6 +176,11 @@ class Launch:
             self._waiting.appendleft(one.job)
             return
         self._tell(one.job, state, reason)
+
+    @staticmethod
+    def _free(one: Running) -> None:
+        for slot in one.slots:
+            slot.busy = False
 
     def _last_state(self, one: Running, status: int) -> tuple[str, str | None]:
         """Return state and reason of a job whose process has ended, and write them where that could not."""
@@ -216,7 +224,7 @@ class Launch:
         self._pool.close()
         self._pool = self.make_pool()
         for one in self._running.values():
-            one.slot.busy = False
+            self._free(one)
             self._elsewhere.add(one.job)
         self._running.clear()
 

@@ -75,12 +75,12 @@ class Pool:
         self.ready = False
         self._ended: list[Ended] = []
 
-    def start(self, directory: Path, lock: int, environment: dict[str, str]) -> int:
+    def start(self, directory: Path, locks: Sequence[int], environment: dict[str, str]) -> int:
         """Start a job and return its process's number.
 
         Args:
             directory: of the job.
-            lock: a descriptor that the job's process holds as long as it lives.
+            locks: descriptors that the job's process holds as long as it lives.
             environment: what is set on top of this process's own.
 
         Raises:
@@ -94,7 +94,7 @@ class Pool:
             "arguments": sys.argv,
         }
         try:
-            socket.send_fds(self._control, [json.dumps(job).encode()], [lock])
+            socket.send_fds(self._control, [json.dumps(job).encode()], list(locks))
         except OSError as error:
             raise ServerLost from error
         while True:

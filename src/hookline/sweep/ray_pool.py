@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ class RayPool:
         self._tasks: dict[int, Any] = {}
         self._count = 0
 
-    def start(self, directory: Path, lock: int, environment: Mapping[str, str]) -> int:
+    def start(self, directory: Path, locks: Sequence[int], environment: Mapping[str, str]) -> int:
         """Start a job and return a number for it. Ray chooses the node, and its GPU; there is no lock of a slot."""
         source = str(Path(str(files("hookline"))).parent)
         paths = [source, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

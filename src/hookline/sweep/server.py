@@ -2,8 +2,8 @@
 
     python -m hookline.sweep.server CONTROL ENTRY MODULE ...
 
-`CONTROL` is the descriptor of a socket: for each job a message of JSON comes in, with the descriptor of its slot's
-lock, and one goes out when it has begun and one when it has ended. `ENTRY` is `module:function`; it gets the job's
+`CONTROL` is the descriptor of a socket: for each job a message of JSON comes in, with the descriptors of its slots'
+locks, and one goes out when it has begun and one when it has ended. `ENTRY` is `module:function`; it gets the job's
 directory and the descriptor of a pipe that is closed when this process is gone, and returns an exit status. The modules
 are those that jobs need.
 
@@ -37,6 +37,8 @@ from hookline.sweep.watch import GRACE, end_group
 
 # Above what a message takes: the module path of Python is most of it.
 MESSAGE = 1 << 20
+# How many descriptors a message can have on Linux.
+LOCKS = 253
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
             os.read(woken, 4096)
             reap(jobs, control)
         if control.fileno() in ready:
-            message, locks, _, _ = socket.recv_fds(control, MESSAGE, 1)
+            message, locks, _, _ = socket.recv_fds(control, MESSAGE, LOCKS)
             if not message:
                 break
             if (pid := os.fork()) == 0:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hookline.sweep.lock import take
 
 @dataclass
 class Slot:
-    """A place for one job at a time.
+    """A place for one process at a time, which is a job or one of several that do it.
 
     Attributes:
         device: the GPU or MIG slice that its job sees as the only one, None for a share of the cores.
@@ -43,16 +44,41 @@ class Slot:
         return take(place / f"{re.sub(r'[^A-Za-z0-9-]', '_', self.device)}.{self.turn}.lock")
 
 
-def make_slots(wanted: int | None, devices: list[str], cores: int, jobs: int) -> list[Slot]:
+def claim_several(slots: Sequence[Slot], count: int) -> tuple[list[Slot], list[int]]:
+    """Return so many free slots on different devices, with their locks; none of either where there are not as many."""
+    taken: list[Slot] = []
+    locks: list[int] = []
+    for slot in slots:
+        if len(taken) == count:
+            break
+        if slot.busy or (slot.device is not None and slot.device in [one.device for one in taken]):
+            continue
+        if (lock := slot.claim()) is not None:
+            taken.append(slot)
+            locks.append(lock)
+    if len(taken) == count:
+        return taken, locks
+    for lock in locks:
+        os.close(lock)
+    return [], []
+
+
+def joined(slots: Sequence[Slot]) -> Slot:
+    """Return one slot with the devices of several, as a job of several processes has it."""
+    return Slot(",".join(slot.device for slot in slots if slot.device is not None) or None)
+
+
+def make_slots(wanted: int | None, devices: list[str], cores: int, jobs: int, widest: int = 1) -> list[Slot]:
     """Return the slots of a launch.
 
     Args:
         wanted: how many; None for one for each device, or without any for each core, but no more than jobs.
         devices: GPUs and MIG slices; more slots than these share them in turn.
         cores: that may be used.
-        jobs: that are to run.
+        jobs: that are to run; one of several processes counts as often.
+        widest: the most processes that a job has.
     """
-    count = wanted or min(len(devices) or cores, max(1, jobs))
+    count = wanted or max(widest, min(len(devices) or cores, max(1, jobs)))
     if not devices:
         return [Slot() for _ in range(count)]
     return [Slot(devices[number % len(devices)], number // len(devices)) for number in range(count)]
