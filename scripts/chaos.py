@@ -5,10 +5,12 @@
     python scripts/chaos.py --chain                one run that is killed in five iterations of one epoch, one by one
     python scripts/chaos.py --crash-points         one save, killed at each of its system calls (needs strace)
     python scripts/chaos.py --sweep --kills 8      a sweep of 12 jobs, three of them bad, launched again after each kill
+    python scripts/chaos.py --processes 2 --kills 20   a run of two processes, of which any, or the launcher, is killed
 
 A run is continued with the command that began it and `resume=auto`. When it has come to its end it is compared, and the
 next one begins, until there were enough kills. Of a sweep the launcher, the fork server, a job or a worker is
-killed, and each good job is compared with the same run alone. Compared are weights, optimizer, averages, history, best
+killed, and each good job is compared with the same run alone. Of a run of several processes all have to end with the
+one that is killed. Compared are weights, optimizer, averages, history, best
 row, table, TensorBoard's series, LR chart, names of checkpoints and the log's epochs (`hookline.analysis.lasting`). The
 exit status is 1 where anything differs.
 """
@@ -62,6 +64,8 @@ GOOD = 9
 WORKERS = ("data.in_memory=false", "data.workers=1", "data.worker_type=process")
 # Seconds after which the hanging job is ended; far more than a good one takes.
 TIMEOUT = 60
+# Seconds in which all processes of a run have ended once one of them was killed.
+END = 15
 # System calls of a save.
 CALLS = ("mkdir", "openat", "lseek", "write", "writev", "mmap", "fsync", "rename", "link", "unlink", "close")
 
@@ -341,6 +345,61 @@ def compare_jobs(processes: Processes, place: Path) -> bool:
     return same
 
 
+def several(place: Path, count: int, kills: int, seed: int) -> bool:
+    """Kill processes of a run that has several, go on with it each time, and say whether it came to the same end."""
+    moments, killed, runs, same = random.Random(seed), Counter[str](), 0, True
+    whole = start_several(place, "whole", count)
+    whole.wait()
+    expected = digests(place / "whole")
+    print(f"a run of {count} processes that nobody interrupts: exit status {whole.returncode}", flush=True)
+    while killed.total() < kills:
+        runs += 1
+        name, of_this_run = f"run_{runs}", 0
+        while True:
+            launcher, before = start_several(place, name, count), newest(place / name)
+            while killed.total() < kills and launcher.poll() is None and newest(place / name) == before:
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0, 0.5))
+            there = members(place)
+            ranks = sorted(pid for pid, parent in there.items() if parent == launcher.pid)
+            target = moments.choice([("launcher", launcher.pid), *((f"process {i}", p) for i, p in enumerate(ranks))])
+            if killed.total() >= kills or launcher.poll() is not None:
+                break
+            with suppress(ProcessLookupError):
+                os.kill(target[1], signal.SIGKILL)
+                killed[target[0]] += 1
+                of_this_run += 1
+            began = time.monotonic()
+            while members(place) and time.monotonic() < began + END:
+                launcher.poll()
+                time.sleep(0.05)
+            if left := members(place):
+                print(f"{END} seconds after {target[0]} was killed there are processes: {left}")
+                return False
+        launcher.wait()
+        if launcher.returncode:
+            print((place / f"{name}.out").read_text()[-2000:])
+            return False
+        same &= compare(f"{name}, killed {of_this_run} times", expected, digests(place / name))
+    told = ", ".join(f"{what} {number}" for what, number in sorted(killed.items()))
+    print(f"{killed.total()} kills ({told}) in {runs} runs")
+    return same
+
+
+def start_several(place: Path, name: str, count: int) -> subprocess.Popen[bytes]:
+    """Start a training of several processes, or go on with it; its environment marks all that come from it."""
+    command = [sys.executable, str(Path(__file__).parent.with_name("src") / "train.py"), *RUN]
+    options = [f"distributed.processes={count}", f"hydra.run.dir={place / name}", "resume=auto"]
+    with (place / f"{name}.out").open("a") as shown:
+        environment = {**os.environ, "CHAOS": str(place)}
+        return subprocess.Popen([*command, *options], env=environment, stdout=shown, stderr=shown)
+
+
+def newest(folder: Path) -> str:
+    """Return the name of the newest checkpoint of a run, an empty string where it has none."""
+    return max((path.name for path in folder.glob("checkpoints/iter_*.pt")), default="")
+
+
 def trace(pid: int | None, call: str, number: int) -> subprocess.Popen[bytes]:
     """Attach strace to a process and its threads, to kill it at the call of this number from now on."""
     arguments = ["-f", "-p", str(pid), "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}"]
@@ -361,11 +420,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--chain", action="store_true", help="kill in five iterations of one epoch instead")
     parser.add_argument("--crash-points", action="store_true", help="kill one save at each system call instead")
     parser.add_argument("--sweep", action="store_true", help="kill what belongs to a sweep instead")
+    parser.add_argument("--processes", type=int, help="kill processes of a run that has so many instead")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["hookline.commands.train", "hookline.analysis.lasting"])
     with tempfile.TemporaryDirectory(prefix="chaos_") as place:
+        if chosen.processes:
+            return 0 if several(Path(place), chosen.processes, chosen.kills, chosen.seed) else 1
         if chosen.crash_points:
             return 0 if crash_points(processes, Path(place)) else 1
         if chosen.chain:
