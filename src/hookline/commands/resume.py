@@ -31,6 +31,7 @@ MAY_CHANGE = (
     *("resume", "resume_force", "trust", "logger", "checkpoint", "evaluation.interval", "evaluation.start"),
     *("hooks.text", "hooks.lr_curve", "hooks.profiler", "runner.max_epochs", "runner.max_iters"),
     *("runner.device", "runner.threads"),
+    *("distributed.processes", "distributed.backend", "distributed.timeout", "distributed.silence"),
     *("data.root", "data.download", "data.workers", "data.worker_type", "data.in_memory", "data.cache_dir"),
 )
 
