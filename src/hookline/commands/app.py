@@ -29,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hookline.commands.arguments import check_flags, prepared
 from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, help_text
+from hookline.commands.launchers import speaks
 from hookline.commands.of_run import with_overrides_of_run
 from hookline.commands.peers import FAILED, PeerLost, join, peers
 from hookline.commands.resume import with_stored_overrides
@@ -127,7 +128,7 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         reason = explain(error)
         if mine is not None:
             mine.fail(reason, USER_ERROR)
-        if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or mine is not None:
+        if mine is not None or speaks(os.environ):
             say(f"error: {reason}")
         sys.exit(USER_ERROR)
     finally:

@@ -52,6 +52,15 @@ def started_by(environment: Mapping[str, str]) -> Started | None:
     return None
 
 
+def speaks(environment: Mapping[str, str]) -> bool:
+    """Say whether a process tells of an error before it has met the others: all but what is surely not the first do."""
+    ranks = [environment.get(name, "") for name in ("RANK", "SLURM_PROCID") if name in environment]
+    counts = [environment.get(name, "") for name in ("WORLD_SIZE", "SLURM_NTASKS") if name in environment]
+    if not ranks or not counts or not (ranks[0].isdigit() and counts[0].isdigit()):
+        return not ranks or not ranks[0].isdigit() or int(ranks[0]) == 0
+    return not 0 < int(ranks[0]) < int(counts[0])
+
+
 def _by_torchrun(environment: Mapping[str, str]) -> Started:
     count = _number(environment, "WORLD_SIZE", least=1)
     rank = _number(environment, "RANK", below=count)
