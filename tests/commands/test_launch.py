@@ -149,7 +149,7 @@ def test_a_mistake_is_told_once_by_processes_of_a_launcher(tmp_path):
         [by_hand(tmp_path, rank, port, f"seed={rank}") for rank in range(2)], "error: process 1 .* other arguments"
     )
     told_once(
-        [by_hand(tmp_path, rank, port, "-m", "seed=1,2") for rank in range(2)], "error: --multirun: a sweep starts"
+        [by_hand(tmp_path, rank, port, "seed=1,2", "-m") for rank in range(2)], "error: --multirun: a sweep starts"
     )
 
 
