@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from hookline.sweep.slots import devices_of, make_slots
+from hookline.sweep.slots import claim_several, devices_of, joined, make_slots
 
 TWO = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5c89852c)
 GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-7f2e11aa)
@@ -50,3 +52,23 @@ def test_slots(wanted, devices, slots):
 
 def test_no_more_slots_than_jobs_by_itself():
     assert len(make_slots(None, [], cores=4, jobs=2)) == 2
+
+
+def test_a_job_of_several_processes_gets_different_devices(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    slots = make_slots(4, ["GPU-a", "GPU-b"], cores=8, jobs=4)
+    taken, locks = claim_several(slots, 2)
+    assert [slot.device for slot in taken] == ["GPU-a", "GPU-b"]
+    assert joined(taken).environment == {"CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b"}
+    assert claim_several(slots, 3) == ([], [])
+    again, more = claim_several(slots, 2)  # the second turn of each
+    assert [(slot.device, slot.turn) for slot in again] == [("GPU-a", 1), ("GPU-b", 1)]
+    assert claim_several(slots, 1) == ([], [])
+    for lock in (*locks, *more):
+        os.close(lock)
+    assert claim_several(slots, 1)[0] == slots[:1]
+
+
+def test_without_devices_there_are_as_many_slots_as_the_widest_job_has_processes():
+    assert len(make_slots(None, [], cores=2, jobs=4, widest=4)) == 4
+    assert joined(make_slots(None, [], cores=2, jobs=4, widest=4)).environment == {}

@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hookline.commands.peers import FAILED, join
 from hookline.commands.together import begin_job, check_gpus, processes_to_start
-from hookline.config import resolvers
+from hookline.config import local, resolvers
 from hookline.config.errors import ConfigError, reason_of
 
 # What a process needs of Hydra's node.
@@ -66,7 +66,6 @@ def start(name: str, cfg: DictConfig, count: int) -> Any:
             "hydra": {key: hydra[key] for key in HYDRA},
             "directory": HydraConfig.get().runtime.output_dir,
             "arguments": sys.argv,
-            "path": [path or os.getcwd() for path in sys.path],
         }
         (folder / JOB_FILE).write_text(json.dumps(job))
         status = launch(folder, count)
@@ -86,6 +85,7 @@ def launch(folder: Path, count: int) -> int:
     # What became of the processes is told by them.
     for logger in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
+    os.environ["PYTHONPATH"] = local.python_path()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(PATIENCE))
     config = LaunchConfig(
@@ -121,7 +121,6 @@ def main(folder: Path) -> int:
     logging.captureWarnings(True)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     job = json.loads((folder / JOB_FILE).read_text())
-    sys.path[:] = [*job["path"]]
     sys.argv[:] = job["arguments"]
     mine = join(os.environ)
     assert mine is not None

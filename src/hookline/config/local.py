@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -55,3 +56,8 @@ def register() -> None:
         if folder not in sys.path:  # behind what is installed; unlike `site`, without what .pth files in it would run
             sys.path.append(folder)
     Plugins.instance().register(LocalConfigs)
+
+
+def python_path() -> str:
+    """Return where this process finds modules, as `PYTHONPATH` hands it on to others."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
