@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +92,16 @@ def stop_reason(directory: Path) -> str | None:
     except FileNotFoundError:
         return None
     return next(iter(text.splitlines()), "") or f"there is a file {STOP_FILE} in the run directory"
+
+
+def ended_by_stop_file(directory: Path, result: Mapping[str, Any]) -> bool:
+    """Say whether a run ended because of its stop file, as by a search's pruner, and not because it was through.
+
+    Args:
+        directory: the run directory.
+        result: what `result.json` says, empty where there is none.
+    """
+    return result.get("status") == "stopped" and result.get("reason") == stop_reason(directory)
 
 
 def _now() -> str:

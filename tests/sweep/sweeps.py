@@ -21,6 +21,8 @@ def write_job(
     monitor: str = "val/top1",
     reason: str | None = None,
     iters_per_epoch: int = 10,
+    unsaid: Mapping[str, Any] | None = None,
+    choices: Mapping[str, str] | None = None,
 ) -> None:
     """Write a run directory of a plain multirun.
 
@@ -33,9 +35,11 @@ def write_job(
         monitor: the number that is monitored.
         reason: why the run ended so.
         iters_per_epoch: the learning rate rises through the first epoch.
+        unsaid: further values by dotted key, which no override names.
+        choices: the options of config groups, by group.
     """
     config: dict[str, Any] = {"seed": seed, "evaluation": {"monitor": monitor, "mode": "max"}}
-    for key, value in overrides.items():
+    for key, value in {**overrides, **(unsaid or {})}.items():
         node = config
         *above, last = key.split(".")
         for part in above:
@@ -43,6 +47,8 @@ def write_job(
         node[last] = value
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    hydra = {"hydra": {"runtime": {"choices": dict(choices or {})}}}
+    (folder / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump(hydra))
     given = [*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()), f"seed={seed}"]
     (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(given, allow_unicode=True))
     rows = [

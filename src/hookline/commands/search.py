@@ -26,7 +26,7 @@ from hookline.config.folder_names import is_launchers
 from hookline.config.groups import group_names
 from hookline.config.instantiate import build, told_at
 from hookline.config.packages import need
-from hookline.job import STOP_FILE, stop_reason
+from hookline.job import STOP_FILE, ended_by_stop_file
 from hookline.sweep.jobs import JOB_FILE, read_state
 from hookline.sweep.launch import Launch
 from hookline.sweep.recipe import recipe_name, recipe_of
@@ -298,9 +298,8 @@ class Shown(Progress):
 def outcome_of(job: Path, state: Mapping[str, Any]) -> tuple[float | None, bool]:
     """Return the value of a job that has ended, None for none, and whether the pruner ended it."""
     result = state.get("result") or {}
-    stopped = result.get("status") == "stopped" and result.get("reason") == stop_reason(job)
     value = float(state["value"]) if state["state"] == "done" and state.get("value") is not None else math.nan
-    return (None if math.isnan(value) else value), stopped
+    return (None if math.isnan(value) else value), ended_by_stop_file(job, result)
 
 
 def rows_of(job: Path, monitor: str) -> dict[int, float]:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 # Keys that a job's result does not depend on, with all that is below them: how the sweep is run, what is shown and
-# logged of it, and how data are read. `data.root` is a part: another folder may hold other images.
+# logged of it, what may end it early from outside, and how data are read. `data.root` is a part: another folder may
+# hold other images.
 NO_PART = (
-    *("hydra", "launcher", "sweep", "logger", "resume", "resume_force", "hooks.text", "hooks.lr_curve"),
+    *("hydra", "launcher", "sweep", "logger", "resume", "resume_force"),
+    *("hooks.text", "hooks.lr_curve", "hooks.stop_file"),
     *("distributed.backend", "distributed.timeout", "distributed.silence"),
     *("data.download", "data.workers", "data.worker_type", "data.in_memory", "data.cache_dir"),
 )
