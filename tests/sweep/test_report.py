@@ -12,7 +12,7 @@ from tests.sweep.sweeps import write_grid, write_job
 
 from hookline.commands.report import main
 from hookline.sweep.jobs import read_sweep
-from hookline.sweep.report import make_report, write_report
+from hookline.sweep.report import make_report, text, write_report
 
 GRID = {("linear", 1): [90.0, 91.0, 92.5], ("exp", 1): [88.0, 90.5, 89.0], ("exp", 2): [80.0, 81.0, 83.0]}
 
@@ -205,3 +205,59 @@ def test_a_mistake_ends_in_one_line(tmp_path, report, monkeypatch, arguments, me
     assert (status, out) == (2, "")
     assert err.startswith(f"error: {message}")
     assert len(err.splitlines()) == 1
+
+
+def test_shares_are_the_same_everywhere_and_add_up_to_a_hundred(tmp_path, report):
+    # All the difference is between seeds, so that the model explains less than nothing.
+    folder = write_grid(tmp_path / "s", {("a", 1): [90.0, 80.0], ("b", 1): [80.0, 90.0], ("c", 2): [85.0, 85.5]})
+    _, out, _ = report(folder)
+    told = next(line for line in out.splitlines() if line.startswith("what the differences go with: "))
+    shares = re.findall(r"(\w[\w ]*) (\d+)%", told.partition(": ")[2])
+    assert sum(int(share) for _, share in shares) == 100
+    with (folder / "report_shares.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["what", "share, %"], *map(list, shares)]
+    assert [[share["what"], str(share["percent"])] for share in data_of(folder / "report.html")["shares"]] == list(
+        map(list, shares)
+    )
+
+
+def test_small_p_values_are_no_zeros(tmp_path, report):
+    folder = write_grid(tmp_path / "s", {("a", 1): [90.0, 90.1, 90.2], ("b", 1): [10.0, 10.3, 10.1]})
+    assert "<0.001" in report(folder)[1]
+
+
+def test_a_narrow_terminal_shows_all_parameters_and_a_file_has_whole_lines(tmp_path):
+    keys = [f"hooks.some_hook.parameter_{n}" for n in range(6)]
+    for number in range(2):
+        write_job(tmp_path / "s" / str(number), dict.fromkeys(keys, number), [90.0 - number])
+    made = make_report([read_sweep(tmp_path / "s")])
+    narrow = text(made, 80).splitlines()
+    assert max(map(len, narrow[:-1])) <= 80
+    for number in range(6):
+        assert f"parameter_{number}=0" in "".join(narrow)
+    wide = text(made)
+    assert re.search(r"^ *90 .*( 0\b){6}", re.sub(" +", " ", wide), re.MULTILINE)
+    assert "…" not in wide
+
+
+def test_equal_reasons_are_told_once(tmp_path, report):
+    for number in range(8):
+        write_job(tmp_path / "s" / f"j{number}", {"optimizer.lr": number}, status="failed", reason="out of memory")
+    write_job(tmp_path / "s" / "j8", {"optimizer.lr": 8}, status="diverged", reason="the loss is not finite")
+    _, out, _ = report(tmp_path / "s")
+    assert "failed: 8 jobs (j0 and 7 more): out of memory" in out
+    assert out.count("out of memory") == 1
+    assert "jobs that diverged, by what they have: lr=8 1 of 1" in out
+
+
+def test_pruned_runs_stand_in_the_table_and_nowhere_else(tmp_path, report):
+    for number, (lr, score) in enumerate([(1, 80.0), (2, 99.0), (3, 70.0)]):
+        pruned = {"status": "stopped", "reason": "pruned after epoch 1"} if lr == 2 else {}
+        write_job(tmp_path / "s" / str(number), {"optimizer.lr": lr}, [score], **pruned)
+    (tmp_path / "s" / "1" / "stop").write_text("pruned after epoch 1\n")
+    _, out, _ = report(tmp_path / "s")
+    assert out.startswith("s: 3 jobs: 2 done, 1 pruned")
+    data = data_of(tmp_path / "s" / "report.html")
+    assert [point["values"] for point in data["points"]] == [["1"], ["3"], ["2"]]
+    assert [job["state"] for job in data["jobs"]] == ["done", "done", "pruned"]
+    assert [value["value"] for value in data["effects"][0]["values"]] == ["1", "3"]

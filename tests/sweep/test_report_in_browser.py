@@ -131,3 +131,69 @@ def test_it_opens_whatever_there_is(open_report, tmp_path, case):
         assert "1 diverged" in page.inner_text("#points")
         assert "missing" in page.inner_text("#points")
         assert "out of memory" in page.inner_text("#jobs")
+
+
+def headline(open_report, folder, scores) -> str:
+    page = open_report(write_grid(folder, scores))
+    return page.inner_text("#answer")
+
+
+def test_the_headline_says_no_more_than_the_intervals(open_report, tmp_path):
+    worse, one = {("none", 1): [50.0, 51.0, 52.5]}, {("exp", 1): [90.9]}
+    best = {("linear", 1): [90.0, 91.0, 92.0]}
+    assert "Every other point is worse" in headline(open_report, tmp_path / "a", best | worse)
+    told = headline(open_report, tmp_path / "b", best | worse | one)
+    assert "Every" not in told
+    assert "1 worse, 1 without an interval" in told
+    equal = headline(open_report, tmp_path / "c", best | worse | {("exp", 1): [90.0, 91.0, 92.0]})
+    assert "1 worse, 1 without an interval" in equal
+    # The best mean is that of a seed which the other point lacks.
+    scores = {("a", 1): [80.0, 81.0, 99.0], ("b", 1): [85.0, 86.1], ("c", 1): [79.0, 82.0, 30.0]}
+    better = headline(open_report, tmp_path / "d", scores)
+    assert "1 not to be told apart from it, 1 better in the seeds that both have" in better
+
+
+def test_filters_take_whole_words_and_values_and_keep_the_charts(open_report, tmp_path):
+    page = open_report(write_grid(tmp_path / "s", {("w1", 1): [90.0, 91.0], ("w10", 1e-05): [80.0, 81.0]}))
+
+    def shown(words: str) -> tuple[str, int]:
+        page.fill("#filter", words)
+        return page.inner_text("#shown"), painted(page, "chart")
+
+    both, one = "2 of 2 points, 4 of 4 jobs", "1 of 2 points, 2 of 4 jobs"
+    assert shown("seed=1") == ("2 of 2 points, 2 of 4 jobs", 2)
+    assert shown("optimizer.lr=0.00001") == (one, 1)
+    assert column(page, "points", "warmup") == ["w10"]
+    assert shown("lr=1") == (one, 1)
+    assert column(page, "points", "warmup") == ["w1"]
+    assert shown("w1") == (one, 1)
+    assert shown("-w1") == (one, 1)
+    assert shown("w") == ("0 of 2 points, 0 of 4 jobs", 0)
+    assert shown("done") == (both, 2)
+    (tmp_path / "s" / "0").rename(tmp_path / "s" / "warmup=w1,seed=0")
+    page = open_report(tmp_path / "s")
+    assert shown("warmup=w1,seed=0") == ("1 of 2 points, 1 of 4 jobs", 1)
+
+
+def test_what_diverged_is_counted_and_not_drawn_by_itself(open_report, tmp_path):
+    for number, lr in enumerate([1, 1, 2, 2, 3]):
+        scores, status = ([1e9], "diverged") if number > 2 else ([90.0 + number], "completed")
+        write_job(tmp_path / "s" / str(number), {"optimizer.lr": lr}, scores, seed=number % 2, status=status)
+    page = open_report(tmp_path / "s")
+    assert [box.is_checked() for box in page.locator("#points input").all()] == [True, False, False]
+    page.click("#all")
+    page.click("#few")
+    assert painted(page, "chart") == 1
+    table = page.locator("#matters table")
+    assert [row.split() for row in table.inner_text().splitlines()][1:] == [
+        ["2", "1", "1", "92.00", "reference"],
+        ["1", "2", "90.50", "−2.00"],
+        ["3", "0", "1", "–"],
+    ]
+
+
+def test_a_long_name_does_not_scroll_a_narrow_page(open_report, tmp_path):
+    page = open_report(write_grid(tmp_path / ("x" * 100), {("linear", 1): [90.0], ("exp", 1): [80.0]}))
+    page.set_viewport_size({"width": 600, "height": 800})
+    page.reload()
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from shutil import get_terminal_size
 
 from hookline.commands.app import USER_ERROR, USER_ERRORS, explain, is_users
 from hookline.config.direction import MODES
@@ -15,6 +14,7 @@ from hookline.loggers.streams import open_streams, say
 from hookline.sweep.jobs import read_sweep
 from hookline.sweep.outcomes import WHEN
 from hookline.sweep.report import make_report, text, write_report
+from hookline.sweep.show import columns
 
 
 def main(about: str, arguments: Sequence[str] | None = None) -> None:
@@ -41,5 +41,5 @@ def main(about: str, arguments: Sequence[str] | None = None) -> None:
             raise
         say(f"error: {explain(error)}")
         sys.exit(USER_ERROR)
-    print(text(report, get_terminal_size().columns))
+    print(text(report, columns()))
     print(f"\n{', '.join(path.name for path in written)}: {shown(written[0].parent)}")

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import get_terminal_size
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -32,7 +31,7 @@ from hookline.sweep.jobs import read_state, read_stored, read_sweep
 from hookline.sweep.key import key_of, what_matters
 from hookline.sweep.launch import Launch
 from hookline.sweep.pool import Pool
-from hookline.sweep.show import Progress, counted, estimate, relative, span
+from hookline.sweep.show import Progress, columns, counted, estimate, relative, span
 from hookline.sweep.slots import Slot, find_devices, make_slots
 from hookline.sweep.slurm import COMMANDS_FILE, ArrayOptions, write_array
 from hookline.sweep.store import job_name, store_job, stored_jobs
@@ -293,7 +292,7 @@ def tell_report(place: Path) -> None:
         # What the jobs have reached stands, whatever hinders the report; scripts/report.py makes it later.
         print(f"no report: {reason_of(error) if isinstance(error, OSError) else error}", flush=True)
     else:
-        print(f"\n{text(report, get_terminal_size().columns)}\n\nreport: {relative(page)}", flush=True)
+        print(f"\n{text(report, columns())}\n\nreport: {relative(page)}", flush=True)
 
 
 def report_drift(place: Path, jobs: Sequence[Job], known: Mapping[str, Path], code: str | None) -> None:

@@ -7,9 +7,10 @@ import html
 import json
 import math
 import os
+import textwrap
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -34,9 +35,12 @@ from hookline.sweep.statistics import (
 PAGE = "report.html"
 JOBS_TABLE = "report_jobs.csv"
 POINTS_TABLE = "report_points.csv"
+SHARES_TABLE = "report_shares.csv"
 
 # A terminal's lines for the points; the page has all of them.
 MOST_LINES = 12
+# And for the values with which jobs diverged.
+MOST_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,13 @@ def make_report(
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write `report.html`, `report_jobs.csv` and `report_points.csv` into a folder, and return their paths."""
-    contents = {PAGE: page(report, folder), JOBS_TABLE: jobs_table(report, folder), POINTS_TABLE: points_table(report)}
+    """Write the page and the tables of jobs, points and shares into a folder, and return their paths."""
+    contents = {
+        PAGE: page(report, folder),
+        JOBS_TABLE: jobs_table(report, folder),
+        POINTS_TABLE: points_table(report),
+        SHARES_TABLE: [["what", "share, %"], *((share.what, share.percent) for share in shares_of(report))],
+    }
     for name, content in contents.items():
         with replacing(folder / name) as beside:
             if isinstance(content, str):
@@ -129,7 +138,7 @@ def jobs_table(report: Report, folder: Path) -> list[list[Any]]:
         place = os.path.relpath(job.directory, folder)
         values = outcome.values.values()
         rows.append(
-            [job.name, outcome.state, *values, outcome.seed, score, _epochs(outcome), seconds, job.reason or "", place]
+            [job.name, outcome.state, *values, outcome.seed, score, _epochs(outcome), seconds, _reason(outcome), place]
         )
     return rows
 
@@ -149,47 +158,117 @@ def points_table(report: Report) -> list[list[Any]]:
     return rows
 
 
-def text(report: Report, columns: int = 80) -> str:
-    """Return the report's heart for a terminal."""
+@dataclass(frozen=True)
+class Share:
+    """What a part of the differences between the jobs goes with.
+
+    Attributes:
+        what: a parameter's short name, or what it is beside the parameters.
+        percent: of the variance, a whole number.
+        parameter: whether it is a parameter.
+    """
+
+    what: str
+    percent: int
+    parameter: bool
+
+
+def shares_of(report: Report) -> list[Share]:
+    """Return what the differences go with, in percent that add up to 100; nothing where that cannot be told."""
+    found = report.importance
+    if found is None:
+        return []
+    names = short_names(report.parameters)
+    shares = [(names[key], share, True) for key, share in found.parameters.items()]
+    if found.interactions is None:
+        shares.append(("combinations and chance", found.chance, False))
+    else:
+        shares += [("combinations", found.interactions, False), ("seeds and chance", found.chance, False)]
+    # Those that lose most by being cut to whole numbers get what is missing to 100.
+    cut = [int(100 * share) for _, share, _ in shares]
+    order = sorted(range(len(shares)), key=lambda n: cut[n] - 100 * shares[n][1])
+    more = set(order[: 100 - sum(cut)])
+    return [Share(what, cut[n] + (n in more), parameter) for n, (what, _, parameter) in enumerate(shares)]
+
+
+def text(report: Report, columns: int | None = None) -> str:
+    """Return the report's heart for a terminal.
+
+    Args:
+        report: the report.
+        columns: how many characters a line of the table has; None: as many as it takes. In a narrow one the points'
+            values stand as `key=value` beside the numbers, on as many lines as they need.
+    """
     unit = f"{report.monitor}, {'higher' if report.mode == 'max' else 'lower'} is better, {report.when} epoch"
     counts = ", ".join(f"{count} {state}" for state, count in report.counts.items())
     lines = [f"{report.name}: {len(report.outcomes)} jobs: {counts}", unit]
-    names = short_names(report.parameters)
     scored = [point for point in report.points if point.score is not None]
-    rows = [["mean", "±95 %", "behind", "p", "seeds", *names.values()]]
-    for point in scored[:MOST_LINES]:
+    if scored:
+        lines += ["", *_points(report, scored[:MOST_LINES], columns)]
+    if len(scored) > MOST_LINES:
+        lines.append(f"... and {len(scored) - MOST_LINES} more")
+    if shares := shares_of(report):
+        told = ", ".join(f"{share.what} {share.percent}%" for share in shares)
+        lines += ["", f"what the differences go with: {told}"]
+    return "\n".join([*lines, *_lost(report), *_reasons(report)])
+
+
+def _points(report: Report, points: Sequence[PointSummary], columns: int | None) -> list[str]:
+    """Return a heading and a line or more for each point."""
+    names = short_names(report.parameters)
+    rows = [["mean", "±95 %", "behind", "p", "seeds"]]
+    for point in points:
         score, behind = point.score, point.behind
         assert score is not None
         difference, p = (behind.mean, behind.p) if behind else (None, None)
-        told = [f"{score.mean:.4g}", _told(score.half), _told(difference), _told(p, ".2f"), str(score.count)]
-        rows.append([*told, *point.values.values()])
+        chance = "" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+        rows.append([f"{score.mean:.4g}", _told(score.half), _told(difference), chance, str(score.count)])
     # Numbers are set to the right, and columns without one are left out.
-    kept = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in kept]
-    if scored:
-        lines.append("")
-    for row in zip(*kept, strict=True):
-        cells = [
-            cell.ljust(width) if number >= len(kept) - len(names) else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        line = "  ".join(cells).rstrip()
-        lines.append(line if len(line) <= columns else line[: columns - 1] + "…")
-    if len(scored) > MOST_LINES:
-        lines.append(f"... and {len(scored) - MOST_LINES} more")
-    if report.importance:
-        # By chance a share may come out a little below 0, and the others together above 1.
-        shares = [
-            f"{names[key]} {min(1.0, max(0.0, share)):.0%}" for key, share in report.importance.parameters.items()
-        ]
-        if report.importance.interactions is not None:
-            shares.append(f"their combinations {report.importance.interactions:.0%}")
-        shares.append(f"chance {report.importance.chance:.0%}")
-        lines += ["", "what the differences go with: " + ", ".join(shares)]
-    for outcome in [o for o in report.outcomes if o.state in ("failed", "diverged")][:MOST_LINES]:
-        reason = outcome.job.reason or (outcome.job.result or {}).get("reason") or ""
-        lines.append(f"{outcome.state}: {outcome.job.name}" + f": {reason}" * bool(reason))
-    return "\n".join(lines)
+    numbers = _aligned([column for column in zip(*rows, strict=True) if any(column[1:])], str.rjust)
+    if not names:
+        return numbers
+    values = [list(names.values()), *(list(point.values.values()) for point in points)]
+    beside = _aligned(zip(*values, strict=True), str.ljust)
+    wide = [f"{left}  {right}".rstrip() for left, right in zip(numbers, beside, strict=True)]
+    if columns is None or max(map(len, wide)) <= columns:
+        return wide
+    lines, room = [numbers[0]], max(20, columns - len(numbers[0]) - 2)
+    for number, row in zip(numbers[1:], values[1:], strict=True):
+        pairs = " ".join(f"{name}={value}" for name, value in zip(names.values(), row, strict=True))
+        first, *more = textwrap.wrap(pairs, room, break_on_hyphens=False)
+        lines += [f"{number}  {first}", *(" " * (len(number) + 2) + line for line in more)]
+    return lines
+
+
+def _aligned(columns: Iterable[Sequence[str]], align: Callable[[str, int], str]) -> list[str]:
+    """Return the lines of a table."""
+    padded = [[align(cell, max(map(len, column))) for cell in column] for column in columns]
+    return ["  ".join(row) for row in zip(*padded, strict=True)]
+
+
+def _lost(report: Report) -> list[str]:
+    """Return a line that says with which values jobs diverged, the likeliest first; none where no job has."""
+    counts = Counter((key, value) for o in report.outcomes for key, value in o.values.items())
+    lost = Counter((key, value) for o in report.outcomes if o.state == "diverged" for key, value in o.values.items())
+    if not lost:
+        return []
+    names = short_names(report.parameters)
+    order = sorted(lost, key=lambda pair: -lost[pair] / counts[pair])[:MOST_VALUES]
+    told = [f"{names[key]}={value} {lost[key, value]} of {counts[key, value]}" for key, value in order]
+    return ["", f"jobs that diverged, by what they have: {', '.join(told)}"]
+
+
+def _reasons(report: Report) -> list[str]:
+    """Return a line for each reason why jobs failed or diverged."""
+    jobs: dict[tuple[str, str], list[str]] = {}
+    for outcome in report.outcomes:
+        if outcome.state in ("failed", "diverged"):
+            jobs.setdefault((outcome.state, _reason(outcome)), []).append(outcome.job.name)
+    found = []
+    for (state, reason), names in list(jobs.items())[:MOST_LINES]:
+        told = names[0] if len(names) == 1 else f"{len(names)} jobs ({names[0]} and {len(names) - 1} more)"
+        found.append(f"{state}: {told}" + f": {reason}" * bool(reason))
+    return found
 
 
 def page(report: Report, folder: Path) -> str:
@@ -243,7 +322,7 @@ def _data(report: Report, folder: Path) -> dict[str, Any]:
                 "score": outcome.score,
                 "epochs": _epochs(outcome),
                 "seconds": (outcome.job.result or {}).get("seconds"),
-                "reason": outcome.job.reason or (outcome.job.result or {}).get("reason") or "",
+                "reason": _reason(outcome),
             }
             for outcome in report.outcomes
         ],
@@ -251,7 +330,7 @@ def _data(report: Report, folder: Path) -> dict[str, Any]:
             {"key": key, "values": [{**asdict(effect), "value": effect.value} for effect in found]}
             for key, found in report.effects.items()
         ],
-        "importance": asdict(report.importance) if report.importance else None,
+        "shares": [asdict(share) for share in shares_of(report)],
         "curves": curves_of([point.outcomes for point in report.points], names),
     }
 
@@ -272,6 +351,10 @@ def _epochs(outcome: Outcome) -> int:
     return int(max((epoch for epoch in epochs if math.isfinite(epoch)), default=0))
 
 
+def _reason(outcome: Outcome) -> str:
+    return outcome.job.reason or (outcome.job.result or {}).get("reason") or ""
+
+
 def _plain(found: Interval | None) -> dict[str, Any] | None:
     return asdict(found) if found else None
 
@@ -284,5 +367,5 @@ def _cells(found: Interval | None) -> list[float | None]:
     return [found.mean, found.sd, *ends]
 
 
-def _told(number: float | None, form: str = ".3g") -> str:
-    return "" if number is None else f"{number:{form}}"
+def _told(number: float | None) -> str:
+    return "" if number is None else f"{number:.3g}"

@@ -8,15 +8,25 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import get_terminal_size
 from types import TracebackType
 from typing import Any
 
-from hookline.job import STATUS_FILE
+from hookline.job import STATUS_FILE, ended_by_stop_file
 from hookline.sweep.jobs import read_raw, read_state
 from hookline.sweep.pool import OUTPUT
 from hookline.sweep.slots import Slot
 
 METRICS_FILE = "metrics.csv"
+
+# How jobs end, in the report's words.
+ENDINGS = ("done", "diverged", "pruned", "failed")
+COLORS = {"done": "green", "diverged": "yellow", "pruned": "dim", "failed": "red"}
+
+
+def columns() -> int | None:
+    """Return how wide the terminal is, None where the output goes to a file or another program."""
+    return get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def span(seconds: float) -> str:
@@ -27,9 +37,20 @@ def span(seconds: float) -> str:
 
 
 def counted(states: Mapping[Path, Mapping[str, Any]]) -> str:
-    """Return `done 10, failed 1, left 1`."""
-    count = Counter(state["state"] for state in states.values())
-    return f"done {count['done']}, failed {count['failed']}, left {len(states) - count['done'] - count['failed']}"
+    """Return `done 10, diverged 1, failed 1, left 1`; of jobs that diverged, and of pruned ones, only if there are."""
+    count = Counter(ending(job, state) or "left" for job, state in states.items())
+    shown = [word for word in (*ENDINGS, "left") if count[word] or word in ("done", "failed", "left")]
+    return ", ".join(f"{word} {count[word]}" for word in shown)
+
+
+def ending(job: Path, state: Mapping[str, Any]) -> str | None:
+    """Return one of `ENDINGS`: how a job has ended; None where it has not."""
+    result = state.get("result") or {}
+    if state["state"] != "done":
+        return "failed" if state["state"] == "failed" else None
+    if result.get("status") == "diverged":
+        return "diverged"
+    return "pruned" if ended_by_stop_file(job, result) else "done"
 
 
 def estimate(states: Mapping[Path, Mapping[str, Any]], slots: int) -> float | None:
@@ -117,22 +138,22 @@ class Progress:
 
         left = estimate(self.states, self.slots)
         table = Table(caption=f"{counted(self.states)}{f'; about {span(left)} to go' if left else ''}", expand=True)
-        table.add_column("job", overflow="ellipsis", no_wrap=True, ratio=1)
-        for name in ("epoch", "loss", self.monitor, "ETA"):
+        table.add_column("job", no_wrap=True, ratio=1)
+        heads = ("epoch", "loss", self.monitor, "ETA")
+        for name in heads:
             table.add_column(name, justify="right", no_wrap=True)
-        for job in running:
-            table.add_row(job.name, *self._cells(job))
-        for job in elsewhere:
-            table.add_row(job.name, *self._cells(job), style="dim")
-        room = max(3, (self._live.console.height or 24) - len(running) - len(elsewhere) - 8)
-        ended = [job for job, state in self.states.items() if state["state"] in ("done", "failed")]
-        for job in ended[-room:]:
-            failed = self.states[job]["state"] == "failed"
+        rows = [(job, self._cells(job), "") for job in running]
+        rows += [(job, self._cells(job), "dim") for job in elsewhere]
+        room = max(3, (self._live.console.height or 24) - len(rows) - 8)
+        for job, word in [(job, word) for job, state in self.states.items() if (word := ending(job, state))][-room:]:
             row = row_of(job)
-            cells = (
-                ("failed", "", "", "") if failed else ("done", number(row, "train/loss"), number(row, self.monitor), "")
-            )
-            table.add_row(job.name, *cells, style="red" if failed else "green")
+            told = ("", "") if word == "failed" else (number(row, "train/loss"), number(row, self.monitor))
+            rows.append((job, (word, *told, ""), COLORS[word]))
+        # Each column has a space on either side and a line behind it.
+        taken = sum(3 + max(map(len, column)) for column in zip(heads, *(cells for _, cells, _ in rows), strict=True))
+        names = told_apart([job.name for job, _, _ in rows], max(8, self._live.console.width - taken - 4))
+        for name, (_, cells, style) in zip(names, rows, strict=True):
+            table.add_row(name, *cells, style=style)
         return table
 
     def _cells(self, job: Path) -> tuple[str, str, str, str]:
@@ -150,6 +171,21 @@ class Progress:
             eta = span((time.monotonic() - since) / (iteration - first) * (total - iteration))
         epoch = f"{min(status['epoch'] + 1, status['max_epochs'])}/{status['max_epochs']}"
         return epoch, number(row, "train/loss"), number(row, self.monitor), eta
+
+
+def told_apart(names: Sequence[str], room: int) -> list[str]:
+    """Return names of jobs with at most so many characters each.
+
+    What all of them have in common is left out of names that are too long, and of what is too long still the beginning.
+    """
+    if all(len(name) <= room for name in names):
+        return list(names)
+    parts = [name.split(",") for name in names]
+    common = set.intersection(*map(set, parts)) if len(names) > 1 else set()
+    short = [
+        ",".join(part for part in one if part not in common) or name for one, name in zip(parts, names, strict=True)
+    ]
+    return [name if len(name) <= room else f"…{name[-room + 1 :]}" for name in short]
 
 
 def number(row: Mapping[str, str], name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,19 +68,21 @@ class Effect:
 
     Attributes:
         value: the value's text.
-        score: over all jobs that have it and are done, whatever else they have.
+        score: over all jobs that have it and are done, whatever else they have; None where all have diverged.
         behind: the difference to the parameter's first value in this list, over pairs of jobs that are equal in all
             other parameters and in the seed; None for that value, and where there is no pair.
+        diverged: how many jobs with it have diverged, which are in none of the numbers above.
     """
 
     value: str
-    score: Interval
+    score: Interval | None
     behind: Interval | None
+    diverged: int
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Which share of the differences between the jobs goes with what; the shares add up to 1.
+    """Which share of the differences between the jobs goes with what; no share is below 0, and they add up to 1.
 
     Attributes:
         parameters: by key, the largest share first.
@@ -143,10 +145,13 @@ def points_of(outcomes: Sequence[Outcome], mode: str) -> list[PointSummary]:
 def effects(outcomes: Sequence[Outcome], mode: str) -> dict[str, list[Effect]]:
     """Return what goes with each value of each swept parameter, the value with the best mean first.
 
+    Values with which all jobs diverged stand last.
+
     The mean over all jobs with a value also has what those jobs differ in otherwise, where the sweep is no full grid;
     the paired difference has not, as all else is equal in its pairs. Its interval takes the pairs as independent.
     """
     done = [outcome for outcome in outcomes if outcome.score is not None]
+    diverged = [outcome for outcome in outcomes if outcome.state == "diverged"]
     found = {}
     for key in done[0].values if done else ():
         # The jobs with each value, by all that may be equal in a pair.
@@ -157,10 +162,11 @@ def effects(outcomes: Sequence[Outcome], mode: str) -> dict[str, list[Effect]]:
         scores = {value: interval(jobs.values()) for value, jobs in by_value.items()}
         order = sorted(scores, key=lambda value: scores[value].mean, reverse=mode == "max")
         first = by_value[order[0]]
+        lost = Counter(outcome.values[key] for outcome in diverged)
         found[key] = [
-            Effect(value, scores[value], _paired(by_value[value], first) if number else None)
+            Effect(value, scores[value], _paired(by_value[value], first) if number else None, lost[value])
             for number, value in enumerate(order)
-        ]
+        ] + [Effect(value, None, None, count) for value, count in lost.items() if value not in scores]
     return found
 
 
@@ -172,11 +178,11 @@ def importance(outcomes: Sequence[Outcome]) -> Importance | None:
     parameters without effect, however many values they have. A parameter's share is what it adds to those before it,
     averaged over all orders of the parameters: the Shapley value, known in regression as LMG (Lindeman, Merenda and
     Gold, 1980; Grömping, 2007, https://doi.org/10.1198/000313007X188252). So the shares add up to what the model
-    explains, and parameters that vary together, as in a union of grids, divide what they explain together. A share may
-    come out a little below 0 by chance.
+    explains, and parameters that vary together, as in a union of grids, divide what they explain together.
 
     `interactions` is what a model with a number of its own for each point explains beyond the additive one, by adjusted
-    R², and `chance` is the rest.
+    R², and `chance` is the rest. A share that comes out below 0, which only chance can make it, is 0, and the others
+    are divided by their sum, which then is above 1.
 
     It is None where there are no two parameters' values to compare, no differences, or not more jobs than the model has
     numbers. A parameter with more than 6 numeric values is cut into 6 ranges of about as many jobs each.
@@ -206,11 +212,13 @@ def importance(outcomes: Sequence[Outcome]) -> Importance | None:
             # A part of a model that has fewer numbers than jobs has fewer, too.
             shares[key] += ((explained(before | {key}) or 0.0) - (explained(before) or 0.0)) / len(orders)
             before |= {key}
-    cells = _adjusted([_dummies([" ".join(outcome.point) for outcome in done])], y)
-    ranked = dict(sorted(shares.items(), key=lambda pair: -pair[1]))
-    if cells is None or cells < whole:
-        return Importance(ranked, None if cells is None else 0.0, 1 - whole)
-    return Importance(ranked, cells - whole, 1 - cells)
+    cells = _adjusted([_dummies(["\0".join(outcome.point) for outcome in done])], y)
+    interactions = None if cells is None else max(0.0, cells - whole)
+    chance = 1 - whole - (interactions or 0.0)
+    above = {key: max(0.0, share) for key, share in shares.items()}
+    total = sum(above.values()) + (interactions or 0.0) + chance
+    ranked = dict(sorted(((key, share / total) for key, share in above.items()), key=lambda pair: -pair[1]))
+    return Importance(ranked, None if interactions is None else interactions / total, chance / total)
 
 
 def _by_seed(point: PointSummary) -> dict[str, float]:

@@ -40,13 +40,22 @@
     const parts = data.parameters.map((parameter, i) => `${parameter.name}=${values[i]}`);
     return parts.join("  ") || "all jobs";
   }
-  function textOf(values, more) {
-    const keys = data.parameters.map((parameter, i) => `${parameter.key}=${values[i]}`);
-    return [...keys, ...more].join(" ").toLowerCase();
+  // What a filter's words are compared with: values by their keys, and single words.
+  function termsOf(pairs, more) {
+    const texts = [...pairs.map(([, value]) => value), ...more].map((text) => text.toLowerCase());
+    const words = texts.flatMap((text) => [text, ...text.split(/[\s,;:()[\]{}'"]+/)]).filter(Boolean);
+    return {pairs: pairs.map(([key, value]) => [`.${key.toLowerCase()}`, value.toLowerCase()]), words: [...new Set(words)]};
   }
-  function matches(text) {
-    return $("filter").value.toLowerCase().split(/\s+/).filter(Boolean).every((word) =>
-      word.length > 1 && word[0] === "-" ? !text.includes(word.slice(1)) : text.includes(word));
+  const same = (a, b) => a === b || (a !== "" && b !== "" && Number(a) === Number(b));
+  function has(terms, word) {
+    const at = word.indexOf("=");
+    const [key, value] = [`.${word.slice(0, at)}`, word.slice(at + 1)];
+    return terms.words.some((one) => same(one, word)) || (at > 0 && terms.pairs.some(([name, one]) => name.endsWith(key) && same(one, value)));
+  }
+  function matches(terms) {
+    const words = $("filter").value.toLowerCase().match(/(?:"[^"]*"|[^\s"])+/g) || [];
+    return words.map((word) => word.replaceAll('"', "")).filter(Boolean).every((word) =>
+      word.length > 1 && word[0] === "-" ? !has(terms, word.slice(1)) : has(terms, word));
   }
 
   function tellStates(states, missing = []) {
@@ -111,23 +120,30 @@
     const half = best.score.half;
     const figure = element("div", {class: "figure"}, fixed(best.score.mean),
       element("small", {}, half === null ? (best.score.count === 1 ? " one seed" : ` ${best.score.count} equal seeds`) : ` ± ${fixed(half)} (95 %, ${best.score.count} seeds)`));
-    const paired = data.points.filter((point) => point.behind && point.behind.half !== null);
-    const close = paired.filter((point) => Math.abs(point.behind.mean) <= point.behind.half);
-    const said = data.points.length < 2 ? "" : paired.length === 0
-      ? "No other point has an interval of its difference, so it cannot be told whether one is as good."
-      : close.length === 0 ? "Every other point is worse beyond its 95 % interval."
-      : `${close.length} of ${paired.length} other points cannot be told apart from it (the 95 % interval of the paired difference holds 0).`;
-    $("answer").append(figure, element("p", {}, "Best: ", element("b", {}, tellValues(best.values)), ". ", said));
+    const others = data.points.filter((point) => point.score && point !== best);
+    const told = others.filter((point) => point.behind && point.behind.half !== null);
+    const close = told.filter((point) => Math.abs(point.behind.mean) <= point.behind.half).length;
+    const better = told.filter((point) => (data.mode === "max" ? 1 : -1) * point.behind.mean > point.behind.half).length;
+    const worse = told.length - close - better;
+    const untold = others.length - told.length;
+    const said = others.length === 0 ? ["No other point has a result."]
+      : worse === others.length ? ["Every other point is worse, beyond the 95 % interval of the paired difference."]
+      : untold === others.length ? ["No other point has an interval of its difference, so it cannot be told whether one is as good."]
+      : [`Of ${others.length} other points, by the 95 % interval of the paired difference:`,
+        [[worse, "worse"], [close, "not to be told apart from it"], [better, "better in the seeds that both have"],
+          [untold, "without an interval, so that it cannot be told"]].filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(", ") + "."];
+    $("answer").append(figure, element("p", {}, "Best: ", element("b", {}, tellValues(best.values)), ". ", data.points.length < 2 ? "" : said.join(" ")));
   } else {
     $("answer").append(element("p", {}, `No job has ${data.monitor} yet.`));
   }
 
   // Points.
   const points = data.points.map((point, id) => ({...point, id, checked: false,
-    color: COLORS[id % COLORS.length], dash: DASHES[Math.floor(id / COLORS.length) % DASHES.length],
-    text: textOf(point.values, [...new Set(point.states), ...(point.missing.length ? ["missing"] : [])])}));
+    color: COLORS[id % COLORS.length], dash: DASHES[Math.floor(id / COLORS.length) % DASHES.length]}));
   const drawable = points.filter((point) => Object.values(data.curves).some((curves) => curves[point.id]));
-  drawable.slice(0, FEW).forEach((point) => (point.checked = true));
+  // A run that diverged has numbers beside which those of all others are one flat line.
+  const calm = drawable.filter((point) => !point.states.includes("diverged"));
+  (calm.length ? calm : drawable).slice(0, FEW).forEach((point) => (point.checked = true));
 
   const ends = points.filter((point) => point.score).flatMap((point) => {
     const {mean, half} = point.score;
@@ -189,7 +205,12 @@
   makeTable($("points"), pointColumns, [...points], meanColumn);
 
   // Jobs.
-  const jobs = data.jobs.map((job) => ({...job, text: textOf(job.values, [`seed=${job.seed}`, job.state, job.name, job.reason])}));
+  const jobs = data.jobs.map((job) => ({...job, terms: termsOf(
+    [...data.parameters.map((parameter, i) => [parameter.key, job.values[i]]), ["seed", job.seed]],
+    [job.state, job.name, job.reason, ...(points[job.point].missing.length ? ["missing"] : [])])}));
+  // A point is shown where one of its jobs is.
+  let fitting = new Set();
+  const fits = (point) => fitting.has(point.id);
   const jobColumns = [
     {head: "job", value: (job) => job.name, cell: (job) => element("a", {href: job.link}, job.name)},
     ...values,
@@ -205,32 +226,30 @@
   // What the differences go with.
   if (data.effects.length) {
     const blocks = [];
-    if (data.importance) {
-      const {parameters, interactions, chance} = data.importance;
-      const shares = Object.entries(parameters).map(([key, share]) => [data.parameters.find((p) => p.key === key).name, share, ""]);
-      if (interactions !== null) shares.push(["their combinations", interactions, " rest"]);
-      shares.push([interactions === null ? "combinations and chance" : "seeds and chance", chance, " rest"]);
-      const widest = Math.max(...shares.map(([, share]) => share), 0.01);
-      blocks.push(element("div", {}, element("h3", {}, "Share of the variance between the jobs"), ...shares.map(([name, share, kind]) => {
+    if (data.shares.length) {
+      const widest = Math.max(...data.shares.map((share) => share.percent));
+      blocks.push(element("div", {}, element("h3", {}, "Share of the variance between the jobs"), ...data.shares.map(({what, percent, parameter}) => {
         const bar = element("div");
-        bar.style.width = `${Math.max(0, 100 * share / widest)}%`;
-        return element("div", {class: `share${kind}`}, element("span", {}, name), element("i", {style: ""}, bar), element("b", {}, `${Math.min(100, Math.max(0, Math.round(100 * share)))} %`));
+        bar.style.width = `${100 * percent / widest}%`;
+        return element("div", {class: parameter ? "share" : "share rest"}, element("span", {}, what), element("i", {style: ""}, bar), element("b", {}, `${percent} %`));
       })));
     }
+    const diverged = data.effects.some(({values: found}) => found.some((effect) => effect.diverged));
     for (const {key, values: found} of data.effects) {
       const table = element("table");
       const behind = (effect) => (effect.behind ? fixedSigned(effect.behind.mean) + (effect.behind.half === null ? "" : ` ± ${fixed(effect.behind.half)}`) : "–");
       makeTable(table, [
         {head: "value", value: (e) => e.value, cell: (e) => e.value},
-        {head: "jobs", right: true, value: (e) => e.score.count, cell: (e) => String(e.score.count)},
-        {head: "mean", right: true, down, value: (e) => e.score.mean, cell: (e) => fixed(e.score.mean)},
+        {head: "jobs", right: true, value: (e) => (e.score ? e.score.count : 0), cell: (e) => String(e.score ? e.score.count : 0)},
+        ...(diverged ? [{head: "diverged", right: true, value: (e) => e.diverged, cell: (e) => (e.diverged ? String(e.diverged) : ""), title: "jobs without a number, which are left out of all others here"}] : []),
+        {head: "mean", right: true, down, value: (e) => (e.score ? e.score.mean : null), cell: (e) => (e.score ? fixed(e.score.mean) : "")},
         {head: "all else equal", right: true, down, value: (e) => (e.behind ? e.behind.mean : null), cell: (e) => (e === found[0] ? "reference" : behind(e)),
           title: "difference to the first value over pairs of jobs that are equal in all else, seed included, with its 95 % interval"},
       ], found.map((effect, i) => (found[i] = {...effect})), undefined);
       blocks.push(element("div", {}, element("h3", {}, key), table));
     }
     $("matters").append(element("h2", {}, "What matters"), element("p", {class: "note"},
-      data.importance
+      data.shares.length
         ? "Shares are Shapley values of the adjusted R² of an additive model: what a parameter adds to the others, averaged over all orders. “All else equal” compares pairs of jobs that differ in this parameter alone."
         : "There are too few jobs to tell the parameters' shares. “All else equal” compares pairs of jobs that differ in this parameter alone."),
       element("div", {class: "matters"}, ...blocks));
@@ -291,7 +310,7 @@
     }
   }
   function draw() {
-    const chosen = drawable.filter((point) => point.checked && matches(point.text));
+    const chosen = drawable.filter((point) => point.checked && fits(point));
     legend.clear();
     $("legend").replaceChildren(...chosen.map((point) => {
       const number = element("b");
@@ -304,21 +323,18 @@
   function choose(wanted) {
     let count = 0;
     for (const point of drawable) {
-      if (!matches(point.text)) continue;
-      point.checked = count++ < wanted;
+      if (!fits(point)) continue;
+      point.checked = (wanted === Infinity || calm.length === 0 || calm.includes(point)) && count++ < wanted;
       point.box.checked = point.checked;
     }
     draw();
   }
   function filter() {
-    const shown = [points, jobs].map((rows) => rows.filter((row) => {
-      const fits = rows === points
-        ? matches(row.text) || data.jobs.some((job, i) => job.point === row.id && matches(jobs[i].text))
-        : matches(row.text);
-      row.element && (row.element.hidden = !fits);
-      return fits;
-    }).length);
-    $("shown").textContent = `${shown[0]} of ${points.length} points, ${shown[1]} of ${jobs.length} jobs`;
+    const found = new Set(jobs.filter((job) => matches(job.terms)));
+    fitting = new Set([...found].map((job) => job.point));
+    for (const job of jobs) job.element.hidden = !found.has(job);
+    for (const point of points) point.element.hidden = !fits(point);
+    $("shown").textContent = `${fitting.size} of ${points.length} points, ${found.size} of ${jobs.length} jobs`;
     draw();
   }
   $("filter").addEventListener("input", filter);
