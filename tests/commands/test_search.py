@@ -83,6 +83,44 @@ def test_a_failed_job_is_a_failed_trial_and_stops_no_other(search):
     assert "no trial has come to its end with a number yet" in done.out
 
 
+def test_a_search_goes_on_with_the_settings_that_it_began_with(search, config):
+    first = search(*SPACE, "hydra.sweeper.n_trials=2", "runner.max_epochs=3", "optimizer.momentum=0.8")
+    assert first.status == 0, first.err
+    changed = search(*SPACE, "hydra.sweeper.n_trials=4", "runner.max_epochs=4", "optimizer.momentum=0.8")
+    assert changed.status == 2
+    assert "error: runner.max_epochs=4: was 3 when the search mine began" in changed.err
+    assert len(trials(changed.cwd)) == 2
+    assert config("experiment=best_mine").runner.max_epochs == 3
+    # How it is run may change, and so may what is searched.
+    free = ["launcher.slots=2", "logger.interval=3", "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=median"]
+    more = search(*SPACE, "hydra.sweeper.n_trials=3", "runner.max_epochs=3", "optimizer.momentum=0.8,0.9", *free)
+    assert more.status == 0, more.err
+    fixed = search(
+        SPACE[0], "optimizer.lr=0.7", "hydra.sweeper.n_trials=5", "runner.max_epochs=3", "optimizer.momentum=0.8,0.9"
+    )
+    assert fixed.status == 0, fixed.err
+    best = max(trials(fixed.cwd), key=lambda trial: trial["value"])
+    if "optimizer.lr" in best:
+        assert config("experiment=best_mine").optimizer.lr == pytest.approx(best["optimizer.lr"], rel=1e-3)
+
+
+def test_where_all_trials_diverged_there_is_no_best_one(run_task):
+    done = run_task(lambda cfg: -math.inf, "train", *SEARCH, "hydra/launcher=basic", *SPACE, "hydra.sweeper.n_trials=2")
+    assert done.status == 0, done.err
+    assert "no best point and no recipe" in done.out
+    assert "best: " not in done.out
+    assert not (done.cwd / "local").exists()
+
+
+def test_a_dry_run_writes_nothing(train, tmp_path):
+    arguments = ["-m", "hydra/sweeper=optuna", "launcher.name=mine", SPACE[1], "launcher.dry_run=true"]
+    done = train(*arguments, "hydra.sweeper.n_trials=7")
+    assert done.status == 0, done.err
+    assert "7 trials, " in done.out
+    assert "trials: none; 7 left to ask for" in done.out
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_a_file_of_the_group_sweep_can_be_the_space(search):
     done = search("hydra.sweep.dir=outputs/sweeps/mine", "sweep=search", "optimizer.lr=0.1", "hydra.sweeper.n_trials=2")
     assert done.status == 0, done.err

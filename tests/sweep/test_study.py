@@ -105,3 +105,65 @@ def test_the_pruner_gives_up_what_is_below_the_median_and_nothing_twice(tmp_path
         assert not study.report(bad, {1: 10.0, 2: 11.0})  # known already
         study.tell(bad, None, pruned=True)
         assert study.all()[2].state.name == "PRUNED"
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[1]", "3", "null", "", '{"op_code":4,"worker_id":"a","study_id":0,"trial_id":"x"}']
+)
+def test_a_line_that_is_no_step_is_named_with_its_number(tmp_path, text):
+    with made(tmp_path) as study:
+        study.ask()
+    lines = (tmp_path / JOURNAL).read_text().splitlines()
+    (tmp_path / JOURNAL).write_text("\n".join([*lines[:2], text, *lines[2:]]) + "\n")
+    with pytest.raises(ConfigError, match=rf"{JOURNAL}: .*line 3 is damaged; .*launcher\.name"):
+        made(tmp_path)
+
+
+def test_a_line_that_is_missing_is_told_and_not_forgotten(tmp_path):
+    """Any line but the last one, of a search with two trials that are done and bound to jobs."""
+    with made(tmp_path) as study:
+        for number in range(2):
+            trial, job = study.ask(), tmp_path / f"job_{number}"
+            point = study.overrides(trial)
+            job.mkdir()
+            (job / "job.json").write_text(json.dumps({"swept": point, "overrides": point}))
+            study.bind(trial, job)
+            study.tell(trial, 0.5)
+    lines = (tmp_path / JOURNAL).read_text().splitlines(keepends=True)
+    told = 0
+    for gone, line in enumerate(lines):
+        (tmp_path / JOURNAL).write_text("".join(lines[:gone] + lines[gone + 1 :]))
+        try:
+            with made(tmp_path) as study:
+                # What a job has reached is told once more; nothing else may be lost.
+                trials = study.all()
+                assert [trial.params.keys() for trial in trials] == [{"lr"}, {"lr"}], line
+                assert [study.job_of(trial).name for trial in trials] == ["job_0", "job_1"], line
+        except ConfigError as error:
+            assert f"{JOURNAL}: " in str(error)
+            assert "is missing" in str(error)
+            told += 1
+    assert told >= 5
+
+
+def test_the_best_trial_has_a_finite_number(tmp_path):
+    with made(tmp_path) as study:
+        study.tell(study.ask(), float("-inf"))
+        assert study.best is None
+        study.tell(study.ask(), -3.0)
+        study.tell(study.ask(), None)
+        assert study.best.number == 1
+
+
+def test_settings_may_not_change_and_what_is_searched_may(tmp_path):
+    settings = {"runner.max_epochs": 3, "seed": 0, "wd": 0.1, "lr": 0.0}
+    with made(tmp_path) as study:
+        study.check_settings(lambda point: settings)
+    wider = {"lr": FloatDistribution(0, 2), "wd": FloatDistribution(0, 1)}
+    with made(tmp_path, wider) as study:
+        study.check_settings(lambda point: settings | {"wd": 7, "lr": float(point[0].partition("=")[2])})
+        message = r"runner\.max_epochs=4: was 3 .* go on with runner\.max_epochs=3, .* another launcher\.name"
+        with pytest.raises(ConfigError, match=message):
+            study.check_settings(lambda point: settings | {"runner.max_epochs": 4})
+        with pytest.raises(ConfigError, match="extra=1: was absent"):
+            study.check_settings(lambda point: settings | {"extra": 1})

@@ -16,22 +16,24 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from hookline.commands.sweep import Job, SweepLaunch, tell_report, told_slots
+from hookline.commands.sweep import Job, SweepLaunch, resolved, tell_report, told_slots
 from hookline.config import local
 from hookline.config.checks import check_number
 from hookline.config.direction import mode_of
 from hookline.config.errors import ConfigError
 from hookline.config.files import replacing
+from hookline.config.flat import flat
 from hookline.config.folder_names import is_launchers
 from hookline.config.groups import group_names
 from hookline.config.instantiate import build, told_at
 from hookline.config.packages import need
 from hookline.job import STOP_FILE, ended_by_stop_file
-from hookline.sweep.jobs import JOB_FILE, read_state
+from hookline.sweep.jobs import JOB_FILE, read_state, read_stored
+from hookline.sweep.key import what_matters
 from hookline.sweep.launch import Launch
 from hookline.sweep.recipe import recipe_name, recipe_of
 from hookline.sweep.show import METRICS_FILE, Progress, relative
-from hookline.sweep.space import first_of, space_of
+from hookline.sweep.space import first_of, space_of, written
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -92,8 +94,9 @@ class Search:
         self.monitor = str(evaluation.get("monitor") or "train/loss")
         with told_at("evaluation"):
             self.mode = mode_of(self.monitor, evaluation.get("mode"))
+        self._compose = context.config_loader.load_sweep_config
         # What cannot be composed is told before anything is run.
-        context.config_loader.load_sweep_config(self.config, [*self.fixed, *first_of(space)])
+        self._compose(self.config, [*self.fixed, *first_of(space)])
 
     def _share(self) -> None:
         """Tell the launcher what all jobs have in common, and jobs nothing of what describes the search."""
@@ -121,21 +124,32 @@ class Search:
         from hookline.sweep.study import Study
 
         with Study(self.place, self.space, self.mode, self.options["n_trials"], self.sampler, self.pruner) as study:
+            study.check_settings(self._settings_at)
             yield study
             self.tell_best(study)
 
+    def _settings_at(self, point: Sequence[str]) -> dict[str, Any]:
+        overrides = [*self.fixed, *point]
+        config = self._compose(self.config, overrides)
+        return dict(flat(what_matters(resolved(config, overrides))))
+
     def tell_best(self, study: Study) -> None:
         """Print what has been found, and write the best point as an option of the group `experiment`."""
-        states = [trial.state.name for trial in study.all()]
-        told = ", ".join(f"{states.count(name)} {word}" for name, word in OUTCOMES.items() if name in states)
-        print(f"trials: {told or 'none'}; {max(0, study.trials - len(states))} left to ask for", flush=True)
+        self.tell_trials(study.all())
         if (best := study.best) is None:
-            print("no trial has come to its end with a number yet")
+            print("no trial has come to its end with a number yet, so there is no best point and no recipe", flush=True)
             return
-        point = " ".join(best_overrides(study, best))
+        point = " ".join(written(key, value) for key, value in best.params.items())
         print(f"best: {self.monitor} {best.value:.6g}, trial {best.number}: {point}")
         path = self.write_recipe(study, best)
         print(f"as a recipe in {relative(path)}: python src/train.py experiment={path.stem}", flush=True)
+
+    def tell_trials(self, trials: Sequence[FrozenTrial]) -> None:
+        """Print how many trials there are in each state."""
+        states = [trial.state.name for trial in trials]
+        told = ", ".join(f"{states.count(name)} {word}" for name, word in OUTCOMES.items() if name in states)
+        left = max(0, self.options["n_trials"] - len(states))
+        print(f"trials: {told or 'none'}; {left} left to ask for", flush=True)
 
     def write_recipe(self, study: Study, best: FrozenTrial) -> Path:
         """Write the best point into `local/conf/experiment`, where the next command finds it."""
@@ -145,21 +159,30 @@ class Search:
             f"The best point of {relative(self.place)}: {self.monitor} {best.value:.6g}, trial {best.number}.\n"
             "The search writes this file anew whenever it ends."
         )
-        overrides = [*self.fixed, *best_overrides(study, best)]
-        text = recipe_of(overrides, group_names(local.config_folders(sys.argv[1:])), [STOPS], comment)
+        text = recipe_of(
+            self._overrides_of(study, best), group_names(local.config_folders(sys.argv[1:])), [STOPS], comment
+        )
         with replacing(path) as beside:
             beside.write_text(text)
         return path
+
+    def _overrides_of(self, study: Study, trial: FrozenTrial) -> list[str]:
+        """Return what a trial was run with: by its job's own word, which holds whatever is searched now."""
+        job = study.job_of(trial)
+        if job is not None and (job / JOB_FILE).is_file():
+            return list(read_stored(job)["overrides"])
+        fixed = [override for override in self.fixed if override.partition("=")[0] not in trial.params]
+        return [*fixed, *(written(key, value) for key, value in trial.params.items())]
 
 
 OUTCOMES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "to go on with"}
 
 
-def best_overrides(study: Study, trial: FrozenTrial) -> list[str]:
-    """Return the point of a trial, as overrides: by its job's own word, which holds whatever the space is now."""
-    from hookline.sweep.space import written
+def read_trials(place: Path) -> list[FrozenTrial]:
+    """Return the trials of the search in a directory, none where there is no search; nothing is written."""
+    from hookline.sweep.journal import JOURNAL, read_journal
 
-    return [written(key, value) for key, value in trial.params.items() if key in study.space]
+    return read_journal(place / JOURNAL) if (place / JOURNAL).is_file() else []
 
 
 class SearchLaunch(SweepLaunch):
@@ -170,12 +193,14 @@ class SearchLaunch(SweepLaunch):
         self.task.outcome.started = True
         if self.options["emit"]:
             raise ConfigError("launcher.emit=true: a search has no list of jobs; each point follows from those before")
+        alike = Job("", {"config": {key: self.config.get(key) for key in ("runner", "distributed")}}, None)
+        count = search.options["n_trials"]
+        slots, threads = self._slots([alike] * count)
+        print(f"search: {relative(search.place)}: {count} trials, {told_slots(slots, threads)}", flush=True)
+        if self.options["dry_run"]:
+            search.tell_trials(read_trials(search.place))
+            return
         with search.open() as study:
-            alike = Job("", {"config": {key: self.config.get(key) for key in ("runner", "distributed")}}, None)
-            slots, threads = self._slots([alike] * study.trials)
-            print(f"search: {relative(search.place)}: {study.trials} trials, {told_slots(slots, threads)}", flush=True)
-            if self.options["dry_run"]:
-                return
             jobs = Trials(study, search, lambda given: self._stored(search.place, given, threads))
             left = jobs.go_on()
             watcher = Shown(jobs, left, search.monitor, len(slots))

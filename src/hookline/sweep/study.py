@@ -7,15 +7,18 @@ point and its job.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hookline.config.errors import ConfigError, reason_of
+from hookline.config.errors import ConfigError, reason_of, shown
+from hookline.sweep.jobs import JOB_FILE, read_stored
+from hookline.sweep.journal import JOURNAL, NAME, WHAT_TO_DO, check_journal, cut_torn_line
 from hookline.sweep.lock import PATIENCE, take
-from hookline.sweep.space import written
+from hookline.sweep.space import first_of, written
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -24,10 +27,9 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-JOURNAL = "study.journal"
 STUDY_LOCK = "study.lock"
-NAME = "search"
 JOB = "job"  # the attribute of a trial that names its job's folder
+SETTINGS = "settings"  # the attribute of the study that says what the search began with
 
 
 class Study:
@@ -70,6 +72,7 @@ class Study:
         journal = place / JOURNAL
         try:
             cut_torn_line(journal)
+            check_journal(journal)
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock_obj=_held_already()))
             self._study = optuna.create_study(
                 storage=storage,
@@ -81,11 +84,18 @@ class Study:
             )
         except Exception as error:  # whatever reading a damaged journal raises
             self.close()
+            if isinstance(error, ConfigError):
+                raise
             raise ConfigError(f"{journal}: cannot be read: {reason_of(error)}") from error
         if self._study.direction.name.lower()[:3] != mode:
             self.close()
             raise ConfigError(f"{place}: this search is for the other direction; give a new one another launcher.name")
-        self._check_space()
+        try:
+            self._check_space()
+            self._check_jobs()
+        except ConfigError:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -109,11 +119,55 @@ class Study:
                     if key in self.space:
                         check_distribution_compatibility(then, self.space[key])
                 except ValueError as error:
-                    self.close()
                     raise ConfigError(
                         f"{key}: its values are others than when the search {self.place.name} began; give the new one"
                         " another launcher.name"
                     ) from error
+
+    def _check_jobs(self) -> None:
+        """Raise `ConfigError` where the journal lacks what the trials' jobs have: a line of it is missing."""
+        ended = [trial for trial in self.all() if trial.state.is_finished()]
+        bound = [trial for trial in ended if self.job_of(trial) is not None]
+        for trial in ended:
+            job = self.job_of(trial)
+            if job is None and bound:
+                self._refuse(trial, "its job")
+            if job is None or not (job / JOB_FILE).is_file():
+                continue
+            keys = {override.partition("=")[0] for override in read_stored(job)["swept"]}
+            if missing := [key for key in self.space if key in keys and key not in trial.params]:
+                self._refuse(trial, missing[0])
+
+    def _refuse(self, trial: FrozenTrial, what: str) -> None:
+        raise ConfigError(
+            f"{self.place / JOURNAL}: the line that says {what} of trial {trial.number} is missing; {WHAT_TO_DO}"
+        )
+
+    def check_settings(self, settings_at: Callable[[Sequence[str]], Mapping[str, Any]]) -> None:
+        """Check that further trials are run with the settings that those before were run with.
+
+        The journal keeps the settings that the search began with, and at which point they were looked up.
+
+        Args:
+            settings_at: gives, for the overrides of a point, all that a run is told, by dotted key.
+
+        Raises:
+            ConfigError: what is not searched is another than it was.
+        """
+        kept = self._study.user_attrs.get(SETTINGS)
+        point = kept["point"] if kept else first_of(self.space)
+        now = {key: shown(value) for key, value in settings_at(point).items()}
+        if kept is None:
+            self._study.set_user_attr(SETTINGS, {"point": point, "values": now})
+            return
+        then, searched = kept["values"], tuple(f"{key.lstrip('+')}." for key in self.space)
+        for key in sorted(then.keys() | now.keys()):
+            old, new = then.get(key, "absent"), now.get(key, "absent")
+            if old != new and not f"{key}.".startswith(searched):
+                raise ConfigError(
+                    f"{key}={new}: was {old} when the search {self.place.name} began, and points can be compared only"
+                    f" where that is equal; go on with {key}={old}, or give the new search another launcher.name"
+                )
 
     def all(self) -> list[FrozenTrial]:
         """Return all trials so far, by number."""
@@ -184,11 +238,16 @@ class Study:
 
     @property
     def best(self) -> FrozenTrial | None:
-        """The trial with the best value, None where none has come to its end."""
-        try:
-            return self._study.best_trial
-        except ValueError:
+        """The trial with the best value, None where none has a finite one: of a run that diverged it is infinite."""
+        values = {
+            trial.number: trial.value
+            for trial in self.all()
+            if trial.state.name == "COMPLETE" and trial.value is not None and math.isfinite(trial.value)
+        }
+        if not values:
             return None
+        number = (max if self.mode == "max" else min)(values, key=lambda number: values[number])
+        return self.all()[number]
 
 
 def _suggested(trial: Trial, key: str, distribution: BaseDistribution) -> Any:
@@ -200,15 +259,6 @@ def _suggested(trial: Trial, key: str, distribution: BaseDistribution) -> Any:
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     suggest = trial.suggest_float if isinstance(distribution, FloatDistribution) else trial.suggest_int
     return suggest(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)  # type: ignore[arg-type]
-
-
-def cut_torn_line(journal: Path) -> None:
-    """Cut off what a process that was killed has left of a line: with it the journal could not be opened."""
-    if not journal.is_file():
-        return
-    with journal.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
 
 
 def _held_already() -> Any:
