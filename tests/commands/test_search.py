@@ -95,9 +95,8 @@ def test_a_search_goes_on_with_the_settings_that_it_began_with(search, config):
     free = ["launcher.slots=2", "logger.interval=3", "hydra/sweeper/sampler=random", "hydra/sweeper/pruner=median"]
     more = search(*SPACE, "hydra.sweeper.n_trials=3", "runner.max_epochs=3", "optimizer.momentum=0.8,0.9", *free)
     assert more.status == 0, more.err
-    fixed = search(
-        SPACE[0], "optimizer.lr=0.7", "hydra.sweeper.n_trials=5", "runner.max_epochs=3", "optimizer.momentum=0.8,0.9"
-    )
+    space = [SPACE[0], "optimizer.lr=0.7", "optimizer.momentum=0.8,0.9"]
+    fixed = search(*space, "hydra.sweeper.n_trials=5", "runner.max_epochs=3")
     assert fixed.status == 0, fixed.err
     best = max(trials(fixed.cwd), key=lambda trial: trial["value"])
     if "optimizer.lr" in best:

@@ -91,6 +91,12 @@ def test_a_value_arrives_as_it_is(value):
         ({"grids": {"a": {"lr": []}}}, "grids.a.lr="),
         ({"grids": {"a": {"lr, wd": [[1, 2], [3]]}}}, r"grids.a.lr, wd=\[3\]"),
         ({"every": {"a b": 1}}, "key='a b'"),
+        ({"grids": {"a": {None: [1, 2]}}}, "grids.a: key=None"),
+        ({"grids": {"a": {"seed,": [[0, 1]]}}}, "grids.a: key='seed,'"),
+        ({"grids": {"a": {"seed,seed": [[0, 1]]}}}, "grids.a: key='seed,seed'"),
+        ({"grids": {"a": {"hydra.run.dir": ["x"]}}}, "grids.a: key='hydra.run.dir': must be a part of a job"),
+        ({"every": {"launcher.slots": [1, 2]}}, "every: key='launcher.slots': must be a part of a job"),
+        ({"grids": {"a": {"seed": ["???", 1]}}}, r"grids.a.seed=\['\?\?\?', 1\]"),
     ],
 )
 def test_what_is_no_sweep_is_told(sweep, message):
@@ -171,6 +177,36 @@ def test_a_wrong_sweep_ends_in_one_line(jobs, arguments, message):
     assert f"error: {message}" in done.err
     assert "Traceback" not in done.err
     assert not found
+
+
+HEAD = "# @package hydra.sweeper.points\n"
+NO_HEAD = "describes no points: its first line must be '# @package hydra.sweeper.points'"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("grids: {a: {seed: [0, 1]}}\n", NO_HEAD),
+        (f"# My points.\n{HEAD}grids: {{a: {{seed: [0, 1]}}}}\n", NO_HEAD),
+        ("# @package hydra.sweeper\ngrids: {a: {seed: [0, 1]}}\n", NO_HEAD),
+        ("", NO_HEAD),
+        (HEAD, "describes no points: below its first line"),
+        (HEAD + "- {seed: 1}\n", "describes no points: below its first line"),
+        (HEAD + "grids: {a: {null: [0, 1]}}\n", "grids.a.null: a key must be a text"),
+        (HEAD + "grids: {a: {seed: ['${no.such}', 1]}}\n", "sweep=mine: ${no.such}: there is no such key"),
+        (HEAD + "grids: {a: [\n", "mine.yaml: line 3: "),
+    ],
+)
+def test_a_file_without_points_is_told_with_its_name(jobs, tmp_path, content, message):
+    folder = tmp_path / "local" / "conf" / "sweep"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(content)
+    (folder / "another.yaml").write_text(HEAD + "grids: {broken\n")
+    done, found = jobs("sweep=mine")
+    assert (done.status, found) == (2, [])
+    assert done.err.startswith("error: sweep=mine: ")
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def test_without_a_sweep_file_it_is_hydras_own_grid(jobs):

@@ -16,6 +16,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from importlib import import_module
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -209,6 +210,8 @@ def _told(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno is not None:
             given = _given(str(cause.filename)) if cause.filename else "standard output: " * _output_fails()
             return f"{given}{reason_of(cause)}"
+        if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark and Path(cause.problem_mark.name).is_file():
+            return f"{cause.problem_mark.name}: {reason_of(cause)}"
         if isinstance(cause, yaml.YAMLError | UnicodeError) or "Invalid loaded object" in str(cause):
             return broken_file() or reason_of(cause)
         if isinstance(cause, RecursionError):
@@ -222,6 +225,9 @@ def _told(error: BaseException) -> str:
         return f"{_argument_of(match[1])}: must be a mapping"
     if match := re.match(r"While dereferencing interpolation '\$\{([\w.]+)\}'.*\n *full_key: hydra\..*dir\b", text):
         return f"{_argument_of(match[1])}: must be the path of a folder"
+    points = next((argument for argument in sys.argv if argument.startswith("sweep=")), "")
+    if points and (match := re.fullmatch(r"Interpolation key '(.*)' not found", text)):
+        return f"{points}: ${{{match[1]}}}: there is no such key"
     if match := re.match(r"Could not override '([^']+)'", text):
         word = match[1].partition("@")[0]
         groups = group_names(local.config_folders(sys.argv[1:]))

@@ -20,6 +20,7 @@ from hookline.config.groups import chosen_by_default, group_names, options
 from hookline.config.moved import moved_override
 from hookline.config.quoting import quoted
 from hookline.config.structure import RECIPES
+from hookline.config.sweep_file import check_sweep_file
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "preview.output_dir")
 
@@ -47,6 +48,9 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     folders = local.config_folders(arguments)
     groups = {name: sorted(options(folders, name)) for name in group_names(folders)}
     arguments = without_null(joined(arguments))
+    for argument in arguments:
+        if argument.startswith("sweep="):
+            check_sweep_file(argument, folders)
     return [_prepared(a, sweeps, groups) if "=" in a and not a.startswith("-") else _checked(a) for a in arguments]
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -72,10 +73,18 @@ def points_of(name: str, grid: Mapping[str, Any]) -> list[Point]:
     """
     axes: list[list[Point]] = []
     for joined, values in grid.items():
-        keys = [key.strip() for key in str(joined).split(",")]
+        keys = [key.strip() for key in joined.split(",")] if isinstance(joined, str) else []
+        if not all(keys) or not keys or len(set(keys)) < len(keys):
+            raise ParameterError(
+                f"{name}: key", joined, "a config group or a dotted key, or several others with commas"
+            )
+        if own := [key for key in keys if re.match(r"\+*(hydra|launcher|sweep)\b", key)]:
+            raise ParameterError(f"{name}: key", own[0], "a part of a job, unlike how the sweep is run")
         if values == []:
             raise ParameterError(f"{name}.{joined}", values, "a value, or a list of at least one")
         rows = values if isinstance(values, list) else [values]
+        if "???" in str(rows):
+            raise ParameterError(f"{name}.{joined}", values, "without ???, which stands for a value that is missing")
         if len(keys) == 1:
             axes.append([{keys[0]: value} for value in rows])
             continue
