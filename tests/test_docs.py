@@ -106,6 +106,13 @@ def add_block(section: Section, language: str, content: str) -> None:
         section.commands += content.splitlines()
     elif language in ("python", "yaml"):
         first, _, rest = content.partition("\n")
+        if first.startswith(
+            "# @package"
+        ):  # which Hydra reads in the first lines only, so the name is in the text before
+            named = re.findall(r"`(local/\S+\.yaml)`", section.prose)
+            assert named, f"{where}: the text before the block does not say its file's name"
+            section.files[named[-1]] = content
+            return
         assert re.fullmatch(r"# local/\S+", first), f"{where}: the block does not begin with its file's name"
         section.files[first.removeprefix("# ")] = rest
     elif language == "console":

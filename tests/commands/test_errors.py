@@ -178,3 +178,14 @@ def test_output_that_nobody_reads_is_no_error():
     with os.fdopen(writing, "w") as closed:
         finished = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (finished.returncode, finished.stderr) == (141, "")
+
+
+def test_of_two_broken_files_that_is_told_which_was_asked_for(run_task, tmp_path):
+    folder = tmp_path / "local" / "conf" / "optimizer"
+    folder.mkdir(parents=True)
+    for name in ("first", "second"):
+        (folder / f"{name}.yaml").write_text("lr: [0.1\n")
+    done = run_task(lambda cfg: None, "train", "optimizer=second")
+    assert done.status == 2
+    assert done.err.startswith(f"error: {folder / 'second.yaml'}: line 2: ")
+    assert len(done.err.splitlines()) == 1
