@@ -298,10 +298,20 @@ def _argument_of(key: str) -> str:
 
 
 def _given(path: str) -> str:
-    """Return the argument that a path comes from, for the beginning of a message."""
+    """Return the argument that a path comes from, for the beginning of a message.
+
+    Its value is the path, a folder around it, lies in it where that is a folder which should have been made, or is a
+    part of it that has several folders.
+    """
+    place, here = Path(os.path.realpath(path)), Path.cwd()
     for argument in sys.argv[1:]:
         value = argument.partition("=")[2].strip("'\"")
-        if value and (value in path or path in value):
+        if not value or "\0" in value:
+            continue
+        named = Path(os.path.realpath(os.path.expanduser(value)))
+        # Any word would lie in the current folder and those around it.
+        below = named.is_relative_to(place) and (os.path.isabs(value) or not here.is_relative_to(place))
+        if place.is_relative_to(named) or below or ("/" in value and f"/{value.strip('/')}" in str(place)):
             return f"{argument}: "
     return ""
 

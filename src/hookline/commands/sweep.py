@@ -20,10 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hookline.config.checks import check_bool, check_number
-from hookline.config.cores import available_cores
+from hookline.config.cores import allowed_cores, available_cores
 from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
 from hookline.config.flat import flat
-from hookline.config.folder_names import is_launchers
+from hookline.config.folder_names import check_folder_name, is_launchers
 from hookline.config.instantiate import told_at
 from hookline.config.structure import check_structure
 from hookline.sweep.code import code_state, own_modules
@@ -97,15 +97,19 @@ class SweepLaunch:
     def __init__(self, options: Mapping[str, Any], context: HydraContext, task: Any, config: DictConfig) -> None:
         with told_at("launcher"):
             check_options(options)
+            if (name := OmegaConf.select(config, "launcher.name")) is not None:
+                check_folder_name("name", name)
         self.options, self.task, self.config = dict(options), task, config
         self._device_count = 0
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         compose = context.config_loader.load_sweep_config
 
         def compose_once(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-            # Sweepers compose each job to see whether that can be done; the same again is what is run.
-            if (key := tuple(sweep_overrides)) not in self._composed:
-                self._composed[key] = compose(master_config, sweep_overrides)
+            # Sweepers compose each job to see whether that can be done; the same again is what is run. How it is run
+            # is in the sweep's own config, and no part of a job's.
+            own = [override for override in sweep_overrides if not is_launchers(override)]
+            if (key := tuple(own)) not in self._composed:
+                self._composed[key] = compose(master_config, own)
             return self._composed[key]
 
         self._compose = compose_once
@@ -153,8 +157,8 @@ class SweepLaunch:
         fixed = {_respelled(parser, override) for override in self.config.hydra.overrides.task}
         jobs = []
         for given in overrides:
-            given = [override for override in given if not is_launchers(override)]
             config = self._compose(self.config, list(given))
+            given = [override for override in given if not is_launchers(override)]
             jobs.append(self._job(config, given, [o for o in given if o not in fixed], known, now))
         report_drift(place, jobs, known, now["code"])
         return jobs
@@ -207,7 +211,7 @@ class SweepLaunch:
 
     def _slots(self, jobs: Sequence[Job]) -> tuple[list[Slot], int]:
         """Return where jobs run, and how many threads each has."""
-        cores, devices = available_cores(), self._devices(jobs)
+        cores, devices = allowed_cores(), self._devices(jobs)
         widths = [width(job.stored["config"], len(devices)) for job in jobs] or [1]
         widest, wanted = max(widths), self._wanted()
         if devices and widest > len(devices):
@@ -221,7 +225,8 @@ class SweepLaunch:
             )
         self._device_count = len(devices)
         slots = make_slots(wanted, devices, cores, sum(widths), widest)
-        return slots, max(1, cores // len(slots))
+        # What limits the threads of one process limits those of each job.
+        return slots, max(1, min(cores // len(slots), available_cores()))
 
     def _width_of(self, job: Path) -> int:
         """Return how many slots a job takes."""

@@ -13,19 +13,26 @@ GROUPS = Path("/sys/fs/cgroup")
 def available_cores(sharing: int = 1) -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    It is the least of what the scheduler allows (affinity), of the CPU quota of a container or batch system (cgroup v1
-    or v2), and of the environment's `OMP_NUM_THREADS`.
+    It is the lesser of this process's share of `allowed_cores`, and of the environment's `OMP_NUM_THREADS`, by which
+    one process is told to use fewer.
 
     Args:
-        sharing: how many processes share what scheduler and quota allow; `OMP_NUM_THREADS` is each process's own.
+        sharing: how many processes share what scheduler and quota allow.
     """
-    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    if (quota := cpu_quota()) is not None:
-        limits.append(int(quota))
-    limits = [limit // sharing for limit in limits]
-    if (threads := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()).isdigit():
-        limits.append(int(threads))
-    return max(1, min(limits))
+    cores = allowed_cores() // sharing
+    threads = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return max(1, min(cores, int(threads)) if threads.isdigit() else cores)
+
+
+def allowed_cores() -> int:
+    """Return the number of cores that this process and those it starts may use together, at least 1.
+
+    It is the lesser of what the scheduler allows (affinity), and of the CPU quota of a container or batch system
+    (cgroup v1 or v2).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, int(quota)))
 
 
 def cpu_quota(own_groups: Path = OWN_GROUPS, groups: Path = GROUPS) -> float | None:

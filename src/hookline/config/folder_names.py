@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from hookline.config.errors import ParameterError
+
 # Bytes. File systems take 255, and paths get long.
 MAX_NAME = 100
 HASH = 6
@@ -35,6 +37,15 @@ def folder_name(overrides: Sequence[str], unique: str = "") -> str:
     if not unique and (safe != text or len(safe) > MAX_NAME):
         unique = hashlib.sha256(text.encode()).hexdigest()[:HASH]
     return f"{safe[: MAX_NAME - len(unique) - 1]}-{unique}" if unique else safe
+
+
+def check_folder_name(name: str, value: object) -> None:
+    """Raise `ParameterError` unless `value` is the name of one folder, safe on every file system."""
+    text = str(value)
+    fits = isinstance(value, str | int | float) and not isinstance(value, bool) and 0 < len(text) <= MAX_NAME
+    if not fits or UNSAFE.search(text) or text.startswith((".", "-")):
+        expected = f"one folder's name of at most {MAX_NAME} letters, digits and . _ = + , -, the first no . or -"
+        raise ParameterError(name, value, expected)
 
 
 def sweep_name(overrides: Sequence[str]) -> str:

@@ -6,14 +6,14 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hookline.config.direction import mode_of
-from hookline.config.errors import ConfigError, ParameterError, reason_of
-from hookline.job import RESULT_FILE, STATUS_FILE
+from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
+from hookline.job import RESULT_FILE, STATUS_FILE, STATUSES
 from hookline.sweep.key import key_of
 from hookline.sweep.lock import LOCK_FILE, is_held
 
@@ -24,6 +24,66 @@ STATES = ("waiting", "running", "interrupted", "done", "failed")
 # Where Hydra keeps a job's config and overrides.
 CONFIG = Path(".hydra", "config.yaml")
 OVERRIDES = Path(".hydra", "overrides.yaml")
+
+# What a file of JSON may hold: in words, and as a check.
+Kind = tuple[str, Callable[[Any], bool]]
+TEXT: Kind = ("a text", lambda value: isinstance(value, str))
+TEXTS: Kind = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value))
+INTEGER: Kind = ("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool))
+NUMBER: Kind = ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
+MAPPING: Kind = ("a mapping", lambda value: isinstance(value, dict))
+
+
+def _or_null(kind: Kind) -> Kind:
+    what, fits = kind
+    return f"{what} or null", lambda value: value is None or fits(value)
+
+
+def _is_result(value: Any) -> bool:
+    """Say whether this is what a run leaves; a result that says nothing is none."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("status", ""), str)
+        and all(isinstance(value.get(name) or {}, dict) for name in ("best", "final"))
+    )
+
+
+def _is_number_as_text(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, str)
+
+
+# What `job.json` and `state.json` have.
+STORED: dict[str, Kind] = {
+    "key": TEXT,
+    "task": TEXT,
+    "overrides": TEXTS,
+    "swept": TEXTS,
+    "cwd": TEXT,
+    "config": MAPPING,
+    "hydra": MAPPING,
+    "threads": INTEGER,
+    "number": INTEGER,
+}
+STATE: dict[str, Kind] = {
+    "state": ("one of " + ", ".join(STATES), lambda value: value in STATES),
+    "reason": _or_null(TEXT),
+    "result": _or_null(("what a run has reached", _is_result)),
+    "value": _or_null(("a number as text", _is_number_as_text)),
+    "exit_status": _or_null(INTEGER),
+    "seconds": _or_null(NUMBER),
+    "started": _or_null(NUMBER),
+    "attempts": _or_null(INTEGER),
+}
+# What `status.json` and `result.json` have that is read here.
+RUN_STATUS: dict[str, Kind] = {
+    "status": ("one of " + ", ".join(STATUSES), lambda value: value in STATUSES),
+    "pid": INTEGER,
+    "reason": _or_null(TEXT),
+}
 
 # How runs end that need not go on.
 ENDED = ("completed", "stopped", "diverged")
@@ -102,9 +162,9 @@ def read_stored(directory: Path) -> dict[str, Any]:
     """Return what was stored of a job when it was composed (`job.json`).
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or is not what a launcher writes.
     """
-    return read_raw(directory / JOB_FILE)
+    return _checked(directory / JOB_FILE, STORED, required=("number", "key", "overrides", "swept", "config"))
 
 
 def read_state(directory: Path) -> dict[str, Any]:
@@ -114,14 +174,41 @@ def read_state(directory: Path) -> dict[str, Any]:
     process was killed.
 
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read, or is not what a job writes.
     """
     for _ in range(2):
-        state = read_raw(directory / STATE_FILE) if (directory / STATE_FILE).is_file() else {"state": "waiting"}
+        state = read_stored_state(directory)
         if state["state"] != "running" or is_held(directory / LOCK_FILE):
             return state
     # Read again after the lock was found free: a job writes its last state before it gives the lock back.
     return state | {"state": "interrupted", "reason": state.get("reason") or "its process was killed"}
+
+
+def read_stored_state(directory: Path) -> dict[str, Any]:
+    """Return what the state file of a job says, whether or not its process is still there; `waiting` without the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not what a job writes.
+    """
+    file = directory / STATE_FILE
+    return _checked(file, STATE, required=("state",)) if file.is_file() else {"state": "waiting"}
+
+
+def _checked(
+    file: Path, kinds: Mapping[str, Kind], required: Sequence[str], then: str = "and the job is run anew"
+) -> dict[str, Any]:
+    """Return what a file of a job says, once each of its parts is of its kind."""
+    mend = f"delete {file.parent}, {then}"
+    try:
+        found = read_raw(file)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {mend}") from error
+    for name in (*required, *(name for name in found if name in kinds and name not in required)):
+        what, fits = kinds[name]
+        if not fits(found.get(name)):
+            told = shown(found[name])[:100] if name in found else "is missing"
+            raise ConfigError(f"{file}: is damaged: {name}: must be {what}, not {told!r}; {mend}")
+    return found
 
 
 def _record(job: Mapping[str, Any], path: Path, swept: Sequence[str]) -> JobRecord:
@@ -140,39 +227,49 @@ def _record(job: Mapping[str, Any], path: Path, swept: Sequence[str]) -> JobReco
 
 def _of_other_launchers(paths: Sequence[Path]) -> list[JobRecord]:
     """Return the jobs of a plain multirun, in the order of their numbers."""
-    from omegaconf import OmegaConf
-
     from hookline.config import resolvers
 
     resolvers.register()
     runs = sorted((p for p in paths if (p / CONFIG).is_file()), key=lambda p: (len(p.name), p.name))
-    given: list[list[str]] = []
-    for path in runs:
-        file = path / OVERRIDES
-        given.append([str(override) for override in OmegaConf.load(file)] if file.is_file() else [])
+    given = [_yaml(path / OVERRIDES, list) if (path / OVERRIDES).is_file() else [] for path in runs]
+    given = [[str(override) for override in overrides] for overrides in given]
     common = Counter(override for overrides in given for override in set(overrides))
     records = []
     for path, overrides in zip(runs, given, strict=True):
-        try:
-            config: Any = OmegaConf.to_container(OmegaConf.load(path / CONFIG), resolve=True)
-        except Exception as error:  # whatever YAML and interpolations raise
-            raise ConfigError(f"{path / CONFIG}: cannot be read: {reason_of(error)}") from error
+        config = _yaml(path / CONFIG, dict)
         state, result, reason = _outcome(path)
         swept = [override for override in overrides if common[override] < len(runs)]
         records.append(JobRecord(path.name, path, swept, config, key_of(config), state, result, reason))
     return records
 
 
+def _yaml(file: Path, kind: type) -> Any:
+    """Return what a file of Hydra's holds, interpolations resolved."""
+    from omegaconf import OmegaConf
+
+    mend = f"delete {file.parents[1]}, and the report leaves the job out"
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except Exception as error:  # whatever YAML and interpolations raise
+        raise ConfigError(f"{file}: cannot be read: {reason_of(error)}; {mend}") from error
+    if not isinstance(found, kind):
+        raise ConfigError(f"{file}: is damaged: must be a {'list' if kind is list else 'mapping'}; {mend}")
+    return found
+
+
 def _outcome(path: Path) -> tuple[str, dict[str, Any] | None, str | None]:
     """Return state, result and reason of a run that keeps no state file of a sweep."""
-    status = read_raw(path / STATUS_FILE) if (path / STATUS_FILE).is_file() else {}
+    then = "and the report leaves the job out"
+    status = _checked(path / STATUS_FILE, RUN_STATUS, ["status"], then) if (path / STATUS_FILE).is_file() else {}
     if status.get("status") == "running":
         here = status.get("host") == socket.gethostname()
-        gone = here and not _lives(int(status["pid"]))
+        gone = here and not _lives(status.get("pid", 0))
         return ("interrupted", None, "its process was killed") if gone else ("running", None, None)
-    result = read_raw(path / RESULT_FILE) if (path / RESULT_FILE).is_file() else None
-    if result is None:
+    if not (path / RESULT_FILE).is_file():
         return "waiting", None, None
+    result = _checked(path / RESULT_FILE, RUN_STATUS, ["status"], then)
+    if not _is_result(result):
+        raise ConfigError(f"{path / RESULT_FILE}: is damaged: best and final must be mappings; delete {path}, {then}")
     if result["status"] in ENDED:
         return "done", result, None
     return result["status"], None, result.get("reason")
@@ -190,7 +287,8 @@ def _lives(pid: int) -> bool:
 
 def _monitored(jobs: Sequence[JobRecord]) -> tuple[str, str]:
     """Return the monitored number that most jobs have, and its direction."""
-    settings = [job.config.get("evaluation") or {} for job in jobs]
+    found = [job.config.get("evaluation") for job in jobs]
+    settings = [one if isinstance(one, dict) else {} for one in found]
     pairs = [(str(one.get("monitor") or "train/loss"), one.get("mode")) for one in settings]
     (monitor, mode), _ = Counter(pairs).most_common(1)[0]
     try:
@@ -207,7 +305,7 @@ def read_raw(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: cannot be read: {reason_of(error)}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: is damaged: it holds no mapping")

@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
-from hookline.sweep.jobs import STATE_FILE, read_raw, read_state
+from hookline.config.errors import reason_of
+from hookline.sweep.jobs import read_state, read_stored_state
 from hookline.sweep.lock import LOCK_FILE, PATIENCE, is_held, take
 from hookline.sweep.pool import Ended, Pool, ServerLost
 from hookline.sweep.slots import Slot, claim_several, joined
 from hookline.sweep.store import write_state
 
-# The exit status of a process that found its job run by another one.
+# The exit status of a process that found its job run by another one, and how often that is believed while nobody is
+# seen to hold the lock: one who had it may have ended meanwhile, but code of a user's may leave with any status, too.
 BUSY = 75
+MOST_BUSY = 3
 
 # Seconds between two looks at what other launches do, and for what is shown.
 INTERVAL = 0.5
@@ -48,6 +51,7 @@ class Running:
     slots: list[Slot]
     began: float
     progress: str
+    before: Mapping[str, Any]  # its state
     asked: float | None = None  # when it was asked to end
     late: bool = False
 
@@ -84,6 +88,7 @@ class Launch:
         self._retry = set(self.jobs)
         self._running: dict[int, Running] = {}
         self._elsewhere: set[Path] = set()
+        self._busy = Counter[Path]()
         self._pool = self.make_pool()
         with self._signals() as wake:
             try:
@@ -133,7 +138,7 @@ class Launch:
                 self._waiting.appendleft(job)
                 return
             try:
-                progress = progress_of(job)
+                progress, before = progress_of(job), read_stored_state(job)
                 pid = self._pool.start(job, locks, joined(slots).environment)
             except ServerLost:
                 self._waiting.appendleft(job)
@@ -143,7 +148,7 @@ class Launch:
                     os.close(lock)
             for slot in slots:
                 slot.busy = True
-            self._running[pid] = Running(job, slots, time.monotonic(), progress)
+            self._running[pid] = Running(job, slots, time.monotonic(), progress, before)
             self.watcher.began(job, joined(slots))
 
     def _settled(self, job: Path) -> bool:
@@ -165,8 +170,10 @@ class Launch:
             return
         self._free(one)
         if ended.status == BUSY:
-            self._elsewhere.add(one.job)
-            return
+            self._busy[one.job] += not is_held(one.job / LOCK_FILE)
+            if self._busy[one.job] < MOST_BUSY:
+                self._elsewhere.add(one.job)
+                return
         if ended.lost and self.signal is None and not one.late:
             self.watcher.ended(one.job, "interrupted", "its machine was lost")
             self._waiting.append(one.job)
@@ -183,22 +190,40 @@ class Launch:
             slot.busy = False
 
     def _last_state(self, one: Running, status: int) -> tuple[str, str | None]:
-        """Return state and reason of a job whose process has ended, and write them where that could not."""
-        found = read_raw(one.job / STATE_FILE)
-        state, reason = found.get("state", "waiting"), found.get("reason")
+        """Return state and reason of a job whose process has ended, and write them where that could not.
+
+        Where nothing can be written, as on a full disk, the job has failed in this launch, and the next one runs it.
+        """
+        try:
+            found = read_stored_state(one.job)
+            state, reason = self._judged(one, status, found)
+            if (state, reason) != (found["state"], found.get("reason")):
+                self._write(one.job, status, found, state, reason)
+        except OSError as error:
+            return "failed", f"its state cannot be kept: {reason_of(error)}"
+        return state, reason
+
+    def _judged(self, one: Running, status: int, found: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Return state and reason by what was written last and the exit status."""
+        state, reason = found["state"], found.get("reason")
         if one.late and state != "done":
             state, reason = "failed", f"ran longer than launcher.job_timeout={self.job_timeout:g} seconds"
-        elif state in ("running", "waiting"):
+        elif state in ("running", "waiting") or (state != "done" and found == one.before):
             state, reason = "failed", told_status(status)
             if self.signal is not None or (status == -signal.SIGKILL and progress_of(one.job) > one.progress):
                 state = "interrupted"
-        if (state, reason) != (found.get("state"), found.get("reason")):
-            lock = take(one.job / LOCK_FILE, PATIENCE)
-            if lock is not None:  # or another launch has gone on with it already
-                more = {key: found[key] for key in ("attempts", "started", "seconds") if key in found}
-                write_state(one.job, state, **more, reason=reason, exit_status=status)
-                os.close(lock)
         return state, reason
+
+    @staticmethod
+    def _write(job: Path, status: int, found: Mapping[str, Any], state: str, reason: str | None) -> None:
+        lock = take(job / LOCK_FILE, PATIENCE)
+        if lock is None:  # another launch has gone on with it already
+            return
+        try:
+            more = {key: found[key] for key in ("attempts", "started", "seconds") if key in found}
+            write_state(job, state, **more, reason=reason, exit_status=status)
+        finally:
+            os.close(lock)
 
     def _end_late(self) -> None:
         """Ask jobs to end whose time is over or whose launch is, and kill those that do not."""

@@ -16,6 +16,7 @@ import yaml
 from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.flat import flat
 from hookline.job import ended_by_stop_file
+from hookline.loggers.streams import say
 from hookline.sweep.jobs import JOB_FILE, JobRecord, Sweep, read_stored
 from hookline.sweep.key import what_matters
 
@@ -133,8 +134,7 @@ def numbers_of(outcomes: Sequence[Outcome]) -> list[str]:
 def read_columns(job: JobRecord, name: str) -> dict[str, list[float]]:
     """Return the columns of a CSV file in a job's directory, NaN for what is no number; none without the file.
 
-    Raises:
-        ConfigError: it cannot be read.
+    Of a file that cannot be read there are none either, and a line on stderr says so: it costs the job its curve.
     """
     path = job.directory / name
     try:
@@ -143,7 +143,8 @@ def read_columns(job: JobRecord, name: str) -> dict[str, list[float]]:
     except FileNotFoundError:
         return {}
     except (OSError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+        say(f"warning: {path}: cannot be read, so the job has no curve of it: {reason_of(error)}")
+        return {}
     return {key: [_number(row.get(key)) for row in rows] for key in (rows[0] if rows else {}) if key}
 
 

@@ -20,15 +20,17 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
 from hookline.config.checks import check_choice
-from hookline.config.errors import ParameterError, shown
+from hookline.config.errors import ConfigError, ParameterError, shown
 from hookline.config.quoting import quoted
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,34 @@ log = logging.getLogger(__name__)
 KEYS = ("grids", "every", "exclude")
 
 Point = dict[str, Any]
+
+# Jobs of one sweep. Each is composed and stored, which for more would take hours before the first one begins.
+MOST_JOBS = 10_000
+
+
+def check_count(overrides: Sequence[Override], points: int = 1) -> None:
+    """Raise `ConfigError` where so many combinations of values make too many jobs, before they are made.
+
+    Args:
+        overrides: of the command line.
+        points: with each of which all combinations are run.
+    """
+    swept = [override for override in overrides if override.is_sweep_override()]
+    count = points * math.prod(map(_count, swept))
+    if count > MOST_JOBS:
+        told = " ".join(str(override.input_line) for override in swept)
+        raise ConfigError(f"{told}: {count} jobs are too many; a sweep has at most {MOST_JOBS}")
+
+
+def _count(override: Override) -> int:
+    """Return how many values an override has; 1 where only Hydra can tell, as for names of options by a pattern."""
+    values: Any = override.value()
+    if isinstance(values, ChoiceSweep):
+        return len(values.list)
+    if isinstance(values, RangeSweep) and values.step:
+        length = ((values.stop or 0) - (values.start or 0)) / values.step
+        return max(0, math.ceil(length)) if math.isfinite(length) else MOST_JOBS + 1
+    return 1
 
 
 def expand(sweep: Mapping[str, Any], given: Collection[str] = ()) -> list[list[str]]:

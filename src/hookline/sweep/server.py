@@ -67,7 +67,10 @@ def main(arguments: Sequence[str]) -> None:
             os.read(woken, 4096)
             reap(jobs, control)
         if control.fileno() in ready:
-            message, locks, _, _ = socket.recv_fds(control, MESSAGE, LOCKS)
+            try:
+                message, locks, _, _ = socket.recv_fds(control, MESSAGE, LOCKS)
+            except ConnectionResetError:  # the launcher has gone without reading all that it was told
+                break
             if not message:
                 break
             if (pid := os.fork()) == 0:

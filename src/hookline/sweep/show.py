@@ -6,18 +6,23 @@ import csv
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shutil import get_terminal_size
 from types import TracebackType
 from typing import Any
 
 from hookline.job import STATUS_FILE, ended_by_stop_file
+from hookline.loggers.streams import say
 from hookline.sweep.jobs import read_raw, read_state
 from hookline.sweep.pool import OUTPUT
 from hookline.sweep.slots import Slot
 
 METRICS_FILE = "metrics.csv"
+CLEAR_LINE = "\r\x1b[K"
+
+# Letters of a reason that are shown.
+MOST_OF_REASON = 400
 
 # How jobs end, in the report's words.
 ENDINGS = ("done", "diverged", "pruned", "failed")
@@ -75,6 +80,21 @@ def row_of(job: Path) -> dict[str, str]:
         return {}
 
 
+def composing(jobs: Sequence[Sequence[str]]) -> Iterator[Sequence[str]]:
+    """Yield the overrides of jobs, and say how many are composed: on a terminal each in the line of the one before."""
+    live = sys.stderr.isatty()
+    if not live and len(jobs) > 1:
+        print(f"composing {len(jobs)} jobs", flush=True)
+    try:
+        for number, job in enumerate(jobs, start=1):
+            if live:
+                print(f"{CLEAR_LINE}composing job {number} of {len(jobs)} ...", end="", file=sys.stderr, flush=True)
+            yield job
+    finally:
+        if live:
+            print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
+
+
 class Progress:
     """Shows what happens to the jobs of a launch.
 
@@ -116,13 +136,16 @@ class Progress:
         if state == "done":
             result = found.get("result") or {}
             best = (result.get("best") or {}).get(self.monitor)
-            reached = f"{self.monitor} {best:.4g}" if best is not None else result.get("status", "no result")
+            reached = (
+                f"{self.monitor} {best:.4g}" if isinstance(best, int | float) else result.get("status", "no result")
+            )
             diverged = f", {result['status']}" if result.get("status") in ("diverged", "stopped") else ""
             self._say(f"done: {job.name}: {reached}{diverged}, {span(float(found.get('seconds') or 0))}")
         elif state == "failed":
-            print(f"error in job {job.name}: {reason}; log: {relative(log_of(job))}", file=sys.stderr, flush=True)
+            # The log has all of it; its path must not be pushed out of sight.
+            say(f"error in job {job.name}: {shortened(reason)}; log: {relative(log_of(job))}")
         else:
-            self._say(f"{state}: {job.name}{f' ({reason})' if reason else ''}")
+            self._say(f"{state}: {job.name}{f' ({shortened(reason)})' if reason else ''}")
 
     def look(self, running: Sequence[Path], elsewhere: Sequence[Path], waiting: int) -> None:
         """Draw the table anew, at most twice a second."""
@@ -194,6 +217,12 @@ def number(row: Mapping[str, str], name: str) -> str:
         return f"{float(row[name]):.4g}"
     except (KeyError, ValueError):
         return ""
+
+
+def shortened(reason: str | None) -> str:
+    """Return a reason on one line, cut where it is too long."""
+    text = " ".join(str(reason).split())
+    return text if len(text) <= MOST_OF_REASON else f"{text[:MOST_OF_REASON]} ..."
 
 
 def relative(path: Path) -> str:

@@ -10,7 +10,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf, open_dict, read_write
 
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.sweep.points import expand, without
+from hookline.sweep.points import check_count, expand, without
+from hookline.sweep.show import composing
 
 
 class PointsSweeper(BasicSweeper):
@@ -53,6 +54,7 @@ class PointsSweeper(BasicSweeper):
         for override in own:
             if override.is_sweep_override() and not override.is_discrete_sweep():
                 raise ConfigError(f"{override.input_line}: is no list of values; hydra/sweeper=optuna searches it")
+        check_count(own, 1)
         (given,) = super().split_arguments(own, None)
         if not self.points:
             jobs = given
@@ -60,7 +62,12 @@ class PointsSweeper(BasicSweeper):
             keys = {override.key_or_group for override in own}
             try:
                 points = expand(self.points, keys)
+                check_count(own, len(points))
                 jobs = without([[*job, *point] for point in points for job in given], self.points.get("exclude"))
             except ParameterError as error:
                 raise ConfigError(f"{chosen}: {error}") from error
         return [list(chunk) for chunk in self.split_overrides_to_chunks(jobs, max_batch_size)]
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Compose each job to see whether that can be done, which takes a tenth of a second or more each."""
+        super().validate_batch_is_legal(composing(batch))  # type: ignore[arg-type]  # they are gone through once
