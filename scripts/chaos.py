@@ -36,8 +36,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 # All that could tell two runs apart. Epochs have 6 iterations, and each iteration writes a checkpoint.
+BATCH_SIZE = "data.batch_size=240"
 RUN = [
-    *("data.transforms.resize=null", "data.batch_size=240", "runner.max_epochs=4", "runner.threads=1"),
+    *("data.transforms.resize=null", BATCH_SIZE, "runner.max_epochs=4", "runner.threads=1"),
     *("optimizer=adamw", "optimizer.lr=0.005", "hooks=ema", "mix=both", "update.micro_batches=2"),
     *("lr_schedule=one_cycle", "momentum_schedule=one_cycle", "+model.drop_rate=0.2", "+model.drop_path_rate=0.1"),
     *("freeze.patterns=[conv1,bn1]", "freeze.epochs=1", "logger.interval=2", "runner.device=cpu"),
@@ -247,13 +248,17 @@ def sweep(processes: Processes, place: Path, kills: int, seed: int) -> bool:
     options = place / "conf" / "experiment"
     options.mkdir(parents=True)
     (place / "chaos_hang.py").write_text(HANG)
-    for name, node in BAD.items() | {(f"good_{number}", f"seed: {number}") for number in range(GOOD)}:
+    # The size of a batch stands in the files: on the command line it would mend the job whose batch is impossible.
+    size = f"data: {{{BATCH_SIZE.removeprefix('data.').replace('=', ': ')}}}"
+    for name, node in BAD.items() | {(f"good_{number}", f"seed: {number}\n{size}") for number in range(GOOD)}:
         (options / f"{name}.yaml").write_text(f"# @package _global_\n{node}\n")
     while True:
         launches += 1
         # A good job that was killed before its first checkpoint counts as failed, as one does that has no memory.
         launch = start_sweep(place, "launcher.retry_failed=true" if good_ones_failed(place) else "")
         while killed.total() < kills and launch.poll() is None:
+            if moments.random() < 0.5:  # else a slow machine sees launches and fork servers killed alone
+                wait_for_jobs(launch, place)
             with suppress(subprocess.TimeoutExpired):
                 launch.wait(moments.uniform(1, 12))
                 break
@@ -289,7 +294,7 @@ def start_sweep(place: Path, *more: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "CHAOS": str(place), "PYTHONPATH": f"{place}:{os.environ.get('PYTHONPATH', '')}"}
     with (place / "out").open("a") as shown:
         return subprocess.Popen(
-            [*command, *options, *RUN, *WORKERS, *filter(None, more)],
+            [*command, *options, *(one for one in RUN if one != BATCH_SIZE), *WORKERS, *filter(None, more)],
             cwd=place,
             env=environment,
             stdout=shown,
@@ -328,12 +333,20 @@ def targets(launcher: int, place: Path) -> list[tuple[str, int] | None]:
     return [(kind, pids[-1]) for kind, pids in kinds.items() if pids] or [None]
 
 
+def wait_for_jobs(launch: subprocess.Popen[bytes], place: Path) -> None:
+    """Wait until a job of a launch runs or the launch has ended."""
+    while launch.poll() is None and not any(one and one[0] == "job" for one in targets(launch.pid, place)):
+        time.sleep(0.2)
+
+
 def compare_jobs(processes: Processes, place: Path) -> bool:
     """Say whether each good job came to the same end as the same run alone, and each bad one failed."""
     from hookline.sweep.jobs import read_sweep
 
     jobs = read_sweep(place / "outputs" / "sweeps" / "chaos").jobs
     same = len(jobs) == GOOD + len(BAD)
+    if not same:
+        print(f"there are {len(jobs)} jobs in place of {GOOD + len(BAD)}")
     for job in jobs:
         if "good" not in job.name:
             print(f"{job.name}: {job.state}: {job.reason}", flush=True)

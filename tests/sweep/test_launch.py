@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from tests.sweep.toy import launch
 from hookline.sweep.jobs import read_state
 from hookline.sweep.lock import take
 from hookline.sweep.slots import Slot
+from hookline.sweep.store import write_state
 
 PATIENCE = 30
 
@@ -80,6 +83,42 @@ def test_a_job_that_fails_stops_no_other(tmp_path):
     assert launched.failed == 4
     assert states(tmp_path, *names) == ["failed"] * 4 + ["done"] * 2
     assert processes(tmp_path) == []
+
+
+def test_a_status_of_a_job_that_means_busy_is_not_believed_for_ever(tmp_path):
+    _, notes = launch(tmp_path, ["busy"], [Slot()])
+    assert notes.states == [("busy", "failed", "its process ended with exit status 75")]
+    assert 1 <= len(tries(tmp_path / "busy")) <= 5
+
+
+def test_a_state_that_cannot_be_written_stops_no_other_job(tmp_path):
+    launched, notes = launch(tmp_path, ["mute", "good"], [Slot()])
+    (mute, good) = notes.states
+    assert mute[:2] == ("mute", "failed")
+    assert mute[2].startswith("its state cannot be kept: ")
+    assert good == ("good", "done", None)
+    assert launched.failed == 1
+
+
+def test_a_job_that_dies_before_it_says_a_word_has_not_the_state_of_the_time_before(tmp_path):
+    (tmp_path / "early").mkdir()
+    write_state(tmp_path / "early", "interrupted", reason="SIGTERM")
+    _, notes = launch(tmp_path, ["early"], [Slot()])
+    assert notes.states == [("early", "failed", "its process ended with exit status 4")]
+
+
+def test_a_fork_server_says_nothing_when_its_launcher_goes_without_listening():
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-m", "hookline.sweep.server", str(theirs.fileno()), "tests.sweep.toy:run"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    server = subprocess.Popen(
+        command, cwd=ROOT, env=environment, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True
+    )
+    theirs.close()
+    assert select.select([mine], [], [], PATIENCE)[0]  # it has said that it is ready
+    mine.close()
+    assert server.communicate(timeout=PATIENCE) == (None, "")
+    assert server.returncode == 0
 
 
 def test_a_job_that_is_killed_after_a_checkpoint_goes_on(tmp_path):

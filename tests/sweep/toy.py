@@ -33,6 +33,8 @@ def run(directory: str, alive: int | None) -> int:
         return BUSY
     if read_state(place)["state"] == "done":
         return 0
+    if place.name == "early":
+        os._exit(4)
     if alive is not None:
         end_with(alive)
     write_state(place, "running")
@@ -53,6 +55,12 @@ def run(directory: str, alive: int | None) -> int:
         time.sleep(1000)
     elif what == "leave":
         os._exit(3)
+    elif what == "busy":
+        os._exit(BUSY)
+    elif what == "mute":  # as on a full disk, its state cannot be written
+        (place / "state.json").unlink()
+        (place / "state.json").mkdir()
+        os._exit(1)
     elif what == "wait":
         signal.signal(signal.SIGTERM, lambda number, frame: interrupted(place))
         while not (place.parent / "go").exists():

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from importlib import import_module
-from io import StringIO
+from io import IOBase, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +208,9 @@ def _told(error: BaseException) -> str:
             break
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno is not None:
-            given = _given(str(cause.filename)) if cause.filename else "standard output: " * _output_fails()
-            return f"{given}{reason_of(cause)}"
+            if path := str(cause.filename or _written(cause)):
+                return f"{_given(path)}{path}: {cause.strerror or reason_of(cause)}"
+            return f"{'standard output: ' * _output_fails()}{reason_of(cause)}"
         if isinstance(cause, yaml.MarkedYAMLError) and cause.problem_mark and Path(cause.problem_mark.name).is_file():
             return f"{cause.problem_mark.name}: {reason_of(cause)}"
         if isinstance(cause, yaml.YAMLError | UnicodeError) or "Invalid loaded object" in str(cause):
@@ -313,6 +314,15 @@ def _given(path: str) -> str:
         below = named.is_relative_to(place) and (os.path.isabs(value) or not here.is_relative_to(place))
         if place.is_relative_to(named) or below or ("/" in value and f"/{value.strip('/')}" in str(place)):
             return f"{argument}: "
+    return ""
+
+
+def _written(error: BaseException) -> str:
+    """Return the file that was being written as an error arose: of a full disk the system does not say where it is."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        for value in frame.f_locals.values():
+            if isinstance(value, IOBase) and isinstance(name := getattr(value, "name", None), str) and name[0] != "<":
+                return name
     return ""
 
 

@@ -196,9 +196,10 @@ def _choices(job: JobRecord) -> dict[str, str]:
     else:
         file = job.directory / ".hydra" / "hydra.yaml"
         try:
-            hydra = yaml.safe_load(file.read_text()).get("hydra") if file.is_file() else None
+            found = yaml.safe_load(file.read_text()) if file.is_file() else None
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise ConfigError(f"{file}: cannot be read: {reason_of(error)}") from error
+        hydra = found.get("hydra") if isinstance(found, Mapping) else None
     choices = ((hydra or {}).get("runtime") or {}).get("choices") or {}
     return {str(group): shown(option) for group, option in choices.items()}
 
