@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.conftest import ROOT
+
+from hookline.commands.app import explain
 
 CASES = {
     # arguments: what the message must hold
@@ -189,3 +193,28 @@ def test_of_two_broken_files_that_is_told_which_was_asked_for(run_task, tmp_path
     assert done.status == 2
     assert done.err.startswith(f"error: {folder / 'second.yaml'}: line 2: ")
     assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "blamed"),
+    [
+        (["runner.max_epochs=1", "seed=0,1"], "/x/1/state.json", ""),
+        (["model=s", "hydra.sweep.dir=/x/s"], "/x/s/1/state.json", "hydra.sweep.dir=/x/s: "),
+        (["model=s", "hydra.run.dir=/x/s/1"], "/x/s", "hydra.run.dir=/x/s/1: "),
+        (["seed=1", "hydra.run.dir=runs"], "runs/1", "hydra.run.dir=runs: "),
+        (["seed=1", "model=s"], "outputs/1", ""),
+        (["seed=1"], ".", ""),
+    ],
+)
+def test_a_place_is_blamed_on_the_path_that_was_given(arguments, path, blamed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    error = OSError(errno.ENOSPC, "No space left on device", path)
+    assert explain(error) == f"{blamed}{path}: No space left on device"
+
+
+def test_a_full_disk_is_named_by_the_file_that_was_written(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(OSError, match="No space") as told, Path("/dev/full").open("w") as file:
+        file.write("x")
+    assert explain(told.value) == "/dev/full: No space left on device"

@@ -15,6 +15,9 @@ SHORT = ["runner.max_iters=4", "data.transforms.resize=null", "logger.tensorboar
 SWEEP = ["-m", *SHORT, "launcher.name=mine", "launcher.slots=2"]
 
 
+NO_NAMES = ["..", "../../x", "/abs", "a/b", ".hidden", "-m", "[1, 2]", "a" * 101]
+
+
 @pytest.fixture
 def sweep(train, tmp_path):
     """Return a function that runs a sweep and returns what it printed, and the sweep."""
@@ -142,6 +145,12 @@ def test_a_job_that_diverged_has_the_worst_score(sweep):
         ("launcher.max_failures=0.5", "launcher.max_failures=0.5: must be an integer > 0"),
         ("launcher.retry_failed=maybe", "launcher.retry_failed=maybe: must be true or false"),
         ("launcher.slot=1", "launcher.slot: there is no such key. Did you mean 'slots'?"),
+        *((f"launcher.name={name}", f"launcher.name={name}: must be one folder's name") for name in NO_NAMES),
+        ("launcher.name='a\nb'", "launcher.name='a\\nb': must be one folder's name"),
+        (
+            "data.split_seed=range(0,100000000)",
+            "seed=0,1 data.split_seed=range(0,100000000): 200000000 jobs are too many",
+        ),
         ("lr_schedule.warmpu=linear", "lr_schedule.warmpu: there is no such key"),
     ],
 )
@@ -150,6 +159,25 @@ def test_wrong_options(argument, message, train):
     assert finished.status == 2
     assert finished.err.startswith(f"error: {message}")
     assert len(finished.err.splitlines()) == 1
+
+
+def test_slots_are_counted_by_cores_and_threads_by_what_limits_a_process(train, monkeypatch):
+    monkeypatch.setattr("hookline.commands.sweep.allowed_cores", lambda: 6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    listed = train("-m", "seed=0,1,2,3", "runner.device=cpu", "launcher.slots=auto", "launcher.dry_run=true")
+    assert "composing 4 jobs\n" in listed.out
+    assert "; 4 at a time; " in listed.out
+
+
+def test_a_damaged_job_is_told_in_one_line(train, tmp_path):
+    folder = tmp_path / "outputs" / "sweeps" / "mine" / "seed=0"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text('{"key": "x"}')
+    finished = train("-m", "launcher.name=mine", "seed=0,1", "launcher.dry_run=true")
+    assert finished.status == 2
+    assert finished.err == (
+        f"error: {folder}/job.json: is damaged: number: is missing; delete {folder}, and the job is run anew\n"
+    )
 
 
 def test_the_launcher_of_joblib_still_runs(train, tmp_path):

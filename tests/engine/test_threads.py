@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 from hookline.checkpoint import read
-from hookline.config.cores import available_cores, cpu_quota
+from hookline.config.cores import allowed_cores, available_cores, cpu_quota
 from hookline.config.errors import ParameterError
 from hookline.engine.threads import resolve_threads
 from hookline.models.work import flops_per_layer
@@ -97,6 +97,7 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
     assert 1 <= everything <= len(allowed)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert available_cores() == 1
+    assert allowed_cores() == everything  # one process uses fewer, and several together do not
 
 
 def test_a_run_says_and_keeps_its_number_also_when_it_goes_on(train):

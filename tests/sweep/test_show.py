@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hookline.sweep.show import counted, told_apart
+from hookline.sweep.show import Progress, counted, row_of, told_apart
+from hookline.sweep.store import write_state
 
 
 def test_endings_are_counted_in_the_reports_words(tmp_path):
@@ -32,3 +33,18 @@ def test_names_of_jobs_can_be_told_apart_in_little_room():
     cut = told_apart(["x" * 90 + "-1a2b3c", "x" * 90 + "-4d5e6f"], 20)
     assert [len(name) for name in cut] == [20, 20]
     assert cut[0].endswith("-1a2b3c")
+
+
+def test_a_long_reason_leaves_the_logs_path_in_sight(tmp_path, capsys):
+    reason = "no\nend: " + "x" * 200_000
+    write_state(tmp_path, "failed", reason=reason)
+    Progress([tmp_path], "val/top1", 1).ended(tmp_path, "failed", reason)
+    told = capsys.readouterr().err
+    assert told.startswith(f"error in job {tmp_path.name}: no end: xxx")
+    assert told.endswith(f" ...; log: {tmp_path}/console.log\n")
+    assert len(told) < 1000 + len(str(tmp_path))
+
+
+def test_a_damaged_table_has_no_row(tmp_path):
+    (tmp_path / "metrics.csv").write_bytes(b"\0" * 1_000_000)
+    assert row_of(tmp_path) == {}

@@ -334,7 +334,7 @@ def rows_of(job: Path, monitor: str) -> dict[int, float]:
             pairs = [
                 (int(float(row["epoch"])), float(row[monitor])) for row in csv.DictReader(file) if row.get(monitor)
             ]
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, csv.Error):
         return {}
     return {epoch: value for epoch, value in pairs if math.isfinite(value)}
 

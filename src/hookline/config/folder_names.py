@@ -45,7 +45,7 @@ def check_folder_name(name: str, value: object) -> None:
     fits = isinstance(value, str | int | float) and not isinstance(value, bool) and 0 < len(text) <= MAX_NAME
     if not fits or UNSAFE.search(text) or text.startswith((".", "-")):
         expected = f"one folder's name of at most {MAX_NAME} letters, digits and . _ = + , -, the first no . or -"
-        raise ParameterError(name, value, expected)
+        raise ParameterError(name, value if text.isprintable() else repr(text), expected)
 
 
 def sweep_name(overrides: Sequence[str]) -> str:

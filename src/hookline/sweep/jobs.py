@@ -206,8 +206,8 @@ def _checked(
     for name in (*required, *(name for name in found if name in kinds and name not in required)):
         what, fits = kinds[name]
         if not fits(found.get(name)):
-            told = shown(found[name])[:100] if name in found else "is missing"
-            raise ConfigError(f"{file}: is damaged: {name}: must be {what}, not {told!r}; {mend}")
+            told = f"must be {what}, not {shown(found[name])[:100]!r}" if name in found else "is missing"
+            raise ConfigError(f"{file}: is damaged: {name}: {told}; {mend}")
     return found
 
 

@@ -76,7 +76,7 @@ def row_of(job: Path) -> dict[str, str]:
     try:
         with (job / METRICS_FILE).open(newline="") as file:
             return dict(deque(csv.DictReader(file), maxlen=1)[0])
-    except (OSError, IndexError):
+    except (OSError, IndexError, csv.Error, UnicodeDecodeError):  # it is only shown
         return {}
 
 
