@@ -44,8 +44,8 @@ def search(place: Path) -> None:
             study.bind(trial, job)
             if read_state(job)["state"] != "done":
                 value = -abs(math.log(float(point["lr"]) / 0.1)) + (point["warmup"] == "exp")
-                write_state(job, "done", value=value)
-            study.tell(trial, read_state(job)["value"])
+                write_state(job, "done", value=str(value))
+            study.tell(trial, float(read_state(job)["value"]))
 
 
 def dying_search(place: Path, kill_at: int) -> None:
