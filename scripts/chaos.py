@@ -63,6 +63,8 @@ class Hang(Hook):
 GOOD = 9
 # A loader with a process of its own, so that there are workers to be killed.
 WORKERS = ("data.in_memory=false", "data.workers=1", "data.worker_type=process")
+# The size of a batch stands in the files: on the command line it would mend the job whose batch is impossible.
+JOB = (*(one for one in RUN if one != BATCH_SIZE), *WORKERS)
 # Seconds after which the hanging job is ended; far more than a good one takes.
 TIMEOUT = 60
 # Seconds in which all processes of a run have ended once one of them was killed.
@@ -248,7 +250,6 @@ def sweep(processes: Processes, place: Path, kills: int, seed: int) -> bool:
     options = place / "conf" / "experiment"
     options.mkdir(parents=True)
     (place / "chaos_hang.py").write_text(HANG)
-    # The size of a batch stands in the files: on the command line it would mend the job whose batch is impossible.
     size = f"data: {{{BATCH_SIZE.removeprefix('data.').replace('=', ': ')}}}"
     for name, node in BAD.items() | {(f"good_{number}", f"seed: {number}\n{size}") for number in range(GOOD)}:
         (options / f"{name}.yaml").write_text(f"# @package _global_\n{node}\n")
@@ -294,7 +295,7 @@ def start_sweep(place: Path, *more: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "CHAOS": str(place), "PYTHONPATH": f"{place}:{os.environ.get('PYTHONPATH', '')}"}
     with (place / "out").open("a") as shown:
         return subprocess.Popen(
-            [*command, *options, *(one for one in RUN if one != BATCH_SIZE), *WORKERS, *filter(None, more)],
+            [*command, *options, *JOB, *filter(None, more)],
             cwd=place,
             env=environment,
             stdout=shown,
@@ -352,7 +353,7 @@ def compare_jobs(processes: Processes, place: Path) -> bool:
             print(f"{job.name}: {job.state}: {job.reason}", flush=True)
             same &= job.state == "failed"
             continue
-        told = ["--config-dir", str(place / "conf"), job.name, *RUN, *WORKERS]
+        told = ["--config-dir", str(place / "conf"), job.name, *JOB]
         alone = whole_run(processes, place / f"alone_{job.name}", told)
         same &= compare(f"{job.name}, {job.state}", alone, digests(job.directory)) and job.state == "done"
     return same
