@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hookline.config.errors import ConfigError, ParameterError
 from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize
 from hookline.engine import Forward, Runner, Update
 from hookline.engine.ddp import DataParallel
+from hookline.engine.fsdp import ShardedDataParallel
 from hookline.engine.processes import Processes
 from hookline.engine.runner import Interrupted
 from hookline.experiment import build_runner, compose_config
@@ -28,6 +30,7 @@ from hookline.job import Job
 from hookline.losses import CrossEntropy
 from hookline.metrics import CrossEntropyLoss, TopK
 from hookline.optim.freeze import Freeze
+from hookline.optim.shards import whole
 from hookline.schedules import Clock, Cosine
 
 WEIGHT = [0.0, 3.0, 1.0, 0.5, 1.0, 1.0, 2.0, 1.0, 1.0, 0.1]
@@ -49,17 +52,19 @@ class FewDigits(InMemorySource):
 
 
 class Net(nn.Module):
-    """A small network in the numbers' format of its weights, with a batch norm or without."""
+    """A small network in the numbers' format of its weights, with a batch norm or without, and with blocks or none."""
 
-    def __init__(self, norm: bool) -> None:
+    def __init__(self, norm: bool, blocks: int = 0, drop: float = 0.0) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 6, 3, stride=2)
         self.norm = nn.BatchNorm2d(6) if norm else nn.Identity()
+        layers = [nn.LayerNorm(54), nn.Linear(54, 54), nn.Dropout(drop)]
+        self.blocks = nn.Sequential(*[nn.Sequential(*deepcopy(layers)) for _ in range(blocks)])
         self.fc = nn.Linear(54, 10)
 
     def forward(self, images: Tensor) -> Tensor:
         images = images.to(self.fc.weight.dtype)
-        return self.fc(self.norm(self.conv(images)).relu().flatten(1))
+        return self.fc(self.blocks(self.norm(self.conv(images)).relu().flatten(1)))
 
 
 class Macro:
@@ -104,6 +109,10 @@ def runner_of(
     update: Mapping[str, Any] | None = None,
     lr: float = 0.05,
     find_unused_parameters: bool = False,
+    blocks: int = 0,
+    drop: float = 0.0,
+    shard: Mapping[str, Any] | None = None,
+    precision: str = "fp32",
     work_dir: str | None = None,
     **options: Any,
 ) -> Runner:
@@ -114,11 +123,14 @@ def runner_of(
 
     torch.manual_seed(0)
     given: dict[str, Any] = dict(update or {})
-    model: nn.Module = Net(norm).to(dtype)
+    model: nn.Module = Net(norm, blocks, drop).to(dtype)
     if processes.count > 1:
-        given["parallel"] = DataParallel(
-            processes=processes, sync_batchnorm=sync_batchnorm, find_unused_parameters=find_unused_parameters
-        )
+        if shard is not None:
+            given["parallel"] = ShardedDataParallel(processes=processes, sync_batchnorm=sync_batchnorm, **shard)
+        else:
+            given["parallel"] = DataParallel(
+                processes=processes, sync_batchnorm=sync_batchnorm, find_unused_parameters=find_unused_parameters
+            )
         model = given["parallel"].prepare(model)
     shared = {"rank": processes.rank, "processes": processes.count}
     transforms = {"normalize": Normalize([0.3], [0.38])}
@@ -130,7 +142,7 @@ def runner_of(
     clock = Clock.for_run(len(loader), max_iters=iters)
     return Runner(
         update=Update(
-            forward=Forward(model),
+            forward=Forward(model, precision=precision),
             loss=built.to(dtype) if isinstance(built, nn.Module) else built,
             optimizer=torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=1e-3),
             freeze=frozen,
@@ -169,8 +181,8 @@ class KeepsLosses(Hook):
 
 def summary(runner: Runner) -> dict[str, Any]:
     """Return what two runs are compared by."""
-    weights = {name: value.clone() for name, value in runner.model.state_dict().items()}
-    averages = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in runner.averages.items()}
+    weights = {name: whole(value).clone() for name, value in runner.model.state_dict().items()}
+    averages = {n: {k: whole(v).clone() for k, v in m.state_dict().items()} for n, m in runner.averages.items()}
     history = [{k: v for k, v in row.items() if not k.startswith(("time/", "throughput/"))} for row in runner.history]
     return {
         "weights": weights,

@@ -19,10 +19,12 @@ class Alone:
     Attributes:
         processes: which of how many processes this one is.
         factor: what a loss is multiplied by, since the reduction of the gradients divides by it.
+        sharded: whether each process has a part of each parameter only.
     """
 
     processes = Processes()
     factor = 1
+    sharded = False
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Return the model, which lies on its device, as it has to be before an optimizer is made of its parameters."""

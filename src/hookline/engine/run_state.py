@@ -10,6 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from hookline.config.errors import reason_of
+from hookline.optim.shards import laid_out_as
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,15 @@ class OptimizerState:
             raise ValueError(f"it has {len(state['param_groups'])} parameter groups, and the run has {len(own)}")
         groups = [{**settings, **group} for settings, group in zip(own, state["param_groups"], strict=True)]
         kept_groups = list(optimizer.param_groups)
-        optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+        parameters = [parameter for group in kept_groups for parameter in group["params"]]
+        placed = {
+            number: {
+                key: laid_out_as(parameters[number], value) if isinstance(value, torch.Tensor) else value
+                for key, value in kept.items()
+            }
+            for number, kept in state["state"].items()
+        }
+        optimizer.load_state_dict({"state": placed, "param_groups": groups})
         # The groups stay the same objects: schedules and loggers hold on to them.
         for group, loaded in zip(kept_groups, optimizer.param_groups, strict=True):
             group.update(loaded)

@@ -21,6 +21,7 @@ from hookline.engine.forward import PRECISIONS, Forward
 from hookline.optim.freeze import Freeze
 from hookline.optim.gradients import clearing
 from hookline.optim.parameter_names import head_names, in_modules
+from hookline.optim.shards import whole
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class Update:
             expected = f"{DEFAULT_NORM} where no norm is clipped or logged"
             raise ParameterError("grad_clip.norm_type", self.norm_type, expected)
         self.parallel = parallel or Alone()
+        if self.parallel.sharded and self.clip is not None and self.clip[0] == "agc":
+            raise ParameterError("grad_clip.agc", self.clip[1], "null with distributed=fsdp, which has parts of units")
         self._forward = forward
         self._at_once = micro_batches == 1 and self.parallel.processes.count == 1
         self._clear_gradients = clearing(optimizer)
@@ -140,7 +143,7 @@ class Update:
         outputs = self.gradients(batch, before_backward)
         if self.measures:
             self.scaler.unscale_(self.optimizer)
-            outputs["grad_norm"] = self._clip()
+            outputs["grad_norm"] = whole(self._clip())
             if self.scaler.is_enabled():
                 outputs["skipped"] = outputs["grad_norm"].isfinite().logical_not()
         if self.scaler.is_enabled():

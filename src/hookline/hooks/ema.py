@@ -62,6 +62,7 @@ class EMAHook(Hook):
             use_warmup=self.warmup,
             warmup_gamma=self.warmup_gamma,
             warmup_power=self.warmup_power,
+            foreach=not runner.update.parallel.sharded,  # whose kernels take no buffers beside parts of parameters
         )
         if self.evaluate:
             runner.averages[self.name] = self.model
