@@ -13,6 +13,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from hookline.checkpoint import read
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize
 from hookline.engine import Forward, Runner, Update
@@ -24,6 +25,7 @@ from hookline.experiment import build_runner, compose_config
 from hookline.hooks import Hook
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
+from hookline.hooks.sharded_checkpoint import ShardedCheckpointHook
 from hookline.hooks.schedule import ScheduleHook
 from hookline.hooks.train_metrics import TrainMetricsHook
 from hookline.job import Job
@@ -296,6 +298,19 @@ def resumed(processes: Processes, states: list[bytes], options: Mapping[str, Any
         runner.run(pickle.loads(state))
         found.append(summary(runner))
     return found
+
+
+def with_directories(processes: Processes, folder: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Train to the end, with a checkpoint after each update."""
+    hook = ShardedCheckpointHook(interval=1, by_epoch=False, max_keep_ckpts=-1)
+    runner = runner_of(processes, Draws(), hook, work_dir=folder, **options)
+    runner.run()
+    return summary(runner)
+
+
+def resumed_from(processes: Processes, paths: list[Path], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Go on from each checkpoint."""
+    return resumed(processes, [pickle.dumps(read(path)) for path in paths], options)
 
 
 def reductions(processes: Processes, micro_batches: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import shutil
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,9 @@ _END_LENGTH = 22
 _COMMENT = re.compile(rb"hookline crc32c ([0-9a-f]{8})")
 _COMMENT_LENGTH = len(b"hookline crc32c 00000000")
 _CHUNK = 1 << 22
+
+# By this file a directory is a checkpoint, whose other files hold the parts of the tensors.
+STATE = "state.pt"
 
 
 class CheckpointError(Exception):
@@ -45,8 +49,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     try:
         torch.save(dict(content), beside)
         with beside.open("r+b") as file:
-            checksum = _checksum(file.fileno(), os.fstat(file.fileno()).st_size - 2)
-            comment = b"hookline crc32c %08x" % checksum
+            comment = b"hookline crc32c %08x" % _checksum(file.fileno(), os.fstat(file.fileno()).st_size - 2)
             file.seek(-2, os.SEEK_END)
             file.write(struct.pack("<H", len(comment)) + comment)
             file.flush()
@@ -57,12 +60,25 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     sync_folder(path.parent)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Say whether a path is a checkpoint: a file, or a directory that several processes have written."""
+    return path.is_file() or (path / STATE).is_file()
+
+
 def read(path: Path) -> dict[str, Any]:
-    """Return what `write` wrote, tensors on the CPU; no code in the file is run.
+    """Return what was written, whole tensors on the CPU; no code in the file is run.
+
+    Args:
+        path: a file, or a directory of several processes (see `hookline.checkpoint.sharded`).
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or it is no checkpoint.
+        CheckpointError: there is no such checkpoint, it is damaged, or it is none.
     """
+    if path.is_dir():
+        content = read(path / STATE)
+        from hookline.checkpoint.sharded import with_shards  # which needs much of torch
+
+        return with_shards(path, content)
     verify(path)
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -85,10 +101,10 @@ def verify(path: Path) -> None:
             length = struct.pack("<H", _COMMENT_LENGTH)
             if found is None or not end.startswith(_END) or end[_END_LENGTH - 2 : _END_LENGTH] != length:
                 raise CheckpointError(f"{path}: is truncated, damaged, or no checkpoint of hookline's")
-            checksum = _checksum(file.fileno(), size - _COMMENT_LENGTH - 2)
+            content = _checksum(file.fileno(), size - _COMMENT_LENGTH - 2)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if checksum != int(found[1], 16):
+    if content != int(found[1], 16):
         raise CheckpointError(f"{path}: is damaged: its checksum is not the one that it was written with")
 
 
@@ -101,11 +117,26 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def checksum(path: Path) -> int:
+    """Return the CRC-32C of a file."""
+    with path.open("rb") as file:
+        return _checksum(file.fileno(), os.fstat(file.fileno()).st_size)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint; a directory is none from the first moment on."""
+    if path.is_dir():
+        (path / STATE).unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _checksum(descriptor: int, length: int) -> int:
     if length <= 0:
         return 0
-    checksum = 0
+    found = 0
     with mmap.mmap(descriptor, length, prot=mmap.PROT_READ) as content:
         for start in range(0, length, _CHUNK):
-            checksum = google_crc32c.extend(checksum, content[start : min(start + _CHUNK, length)])
-    return checksum
+            found = google_crc32c.extend(found, content[start : min(start + _CHUNK, length)])
+    return found

@@ -23,9 +23,13 @@ class Writer:
     The loop waits for the copy alone: into buffers that are kept from one save to the next, in one call for all tensors
     of a device. On CUDA the buffers are pinned and the copies run on a stream of their own, which the next update waits
     for on the device.
+
+    Args:
+        write: puts a copy of the content into its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[Path, Mapping[str, Any]], None] = write) -> None:
+        self._write = write
         self._buffers: dict[tuple[str, ...], Tensor] = {}
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -69,7 +73,7 @@ class Writer:
             event.synchronize()
         for wait in (*RETRIES, None):
             try:
-                write(path, content)
+                self._write(path, content)
                 then()
             except Exception as error:  # torch shows a full disk as a RuntimeError
                 if wait is None:

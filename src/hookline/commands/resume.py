@@ -85,11 +85,13 @@ def store_overrides(directory: Path, overrides: Sequence[str]) -> None:
 
 
 def run_directory(path: Path) -> Path:
-    """Return the run directory that a path means: itself, or that of a checkpoint file in it."""
-    if path.is_dir():
-        found = path.parent if path.name == "checkpoints" else path
-    elif path.is_file():
+    """Return the run directory that a path means: itself, or that of a checkpoint in it."""
+    from hookline.checkpoint import is_checkpoint
+
+    if is_checkpoint(path):
         found = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+    elif path.is_dir():
+        found = path.parent if path.name == "checkpoints" else path
     else:
         raise ConfigError(f"resume={path}: there is no such run directory or checkpoint")
     if not (found / OVERRIDES).is_file():
@@ -103,7 +105,7 @@ def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
     Raises:
         ConfigError: there is none where one was asked for, or it cannot be read.
     """
-    from hookline.checkpoint import CheckpointError, CheckpointFolder, read
+    from hookline.checkpoint import CheckpointError, CheckpointFolder, is_checkpoint, read
     from hookline.engine.run_state import StateError, check_format
 
     with told_at(""):
@@ -115,7 +117,7 @@ def load_state(cfg: DictConfig, directory: Path) -> dict[str, Any] | None:
         raise ConfigError(f"resume={wanted}: must be a run directory, one of its checkpoints, auto or null")
     path = Path(str(wanted)).expanduser()
     try:
-        if wanted != "auto" and path.is_file():
+        if wanted != "auto" and is_checkpoint(path):
             state = read(path)
         else:
             found = CheckpointFolder(directory / "checkpoints").newest()

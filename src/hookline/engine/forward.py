@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hookline.config.checks import check_bool, check_choice
 from hookline.config.errors import ParameterError
+from hookline.optim.shards import in_parts
 
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,7 +37,7 @@ class Forward:
     Args:
         model: lies on the run's device.
         precision: `fp32`, or mixed `bf16` or `fp16` (`torch.autocast`); `auto`: see `resolve_precision`.
-        channels_last: images and convolutions are kept in NHWC memory order.
+        channels_last: images and convolutions are kept in NHWC memory order; of a sharded model the images alone.
         compile: run the model through `torch.compile`: true, or one of its modes.
 
     Attributes:
@@ -53,8 +54,10 @@ class Forward:
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.precision = resolve_precision(precision, self.device)
         self.channels_last = channels_last
+        # Weights in parts have one memory order, and are laid out anew by the kernels that want another.
+        reorders = channels_last and not any(in_parts(parameter) for parameter in model.parameters())
+        self.model = model.to(memory_format=torch.channels_last) if reorders else model
         self.compile = compile
-        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         self._call = self._compiled(model)
         self._copies = compile in WITH_CUDA_GRAPHS
         dtype = PRECISIONS[self.precision]

@@ -76,7 +76,8 @@ def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> 
     """
     name = type(forward.model).__name__
     try:
-        with attributes_kept(forward.model.modules()), torch.inference_mode(), evaluating(forward.model):
+        # No inference mode: a sharded model keeps the memory of its first pass for all others, gradients or not.
+        with attributes_kept(forward.model.modules()), torch.no_grad(), evaluating(forward.model):
             logits = forward(batch.images)
     except Exception as error:  # whatever a model does with images that it is not made for
         _check_refused(error, forward)
@@ -205,6 +206,8 @@ def _check_finite(outputs: Outputs, update: Update, batch: Batch, weights: Seque
     if not torch.as_tensor(outputs["logits"]).isfinite().all():
         name, precision = type(update.model).__name__, update.forward.precision
         told = f"model: {name} gives logits that are not finite for the data's {_size(batch)} images, in {precision}"
+        if update.parallel.sharded:  # a forward pass needs all processes, and others may have finite logits
+            raise ConfigError(told)
         with FirstNonFinite(update.model) as finder, torch.no_grad():
             for parameter, kept in weights:
                 parameter.copy_(kept)

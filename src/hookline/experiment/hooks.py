@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 # Groups that each describe one hook, which has the group's name.
 HOOK_GROUPS = ("evaluation", "logger", "checkpoint")
+CHECKPOINT, SHARDED_CHECKPOINT = (
+    "hookline.hooks.checkpoint.CheckpointHook",
+    "hookline.hooks.sharded_checkpoint.ShardedCheckpointHook",
+)
 
 
 def validates(cfg: DictConfig) -> bool:
@@ -40,8 +44,13 @@ def build_metrics(cfg: DictConfig) -> dict[str, Metric]:
     }
 
 
-def build_hooks(cfg: DictConfig) -> list[Hook]:
-    """Return the hooks: those of the group `hooks`, and those that `evaluation`, `logger` and `checkpoint` describe."""
+def build_hooks(cfg: DictConfig, *, sharded: bool = False) -> list[Hook]:
+    """Return the hooks: those of the group `hooks`, and those that `evaluation`, `logger` and `checkpoint` describe.
+
+    Args:
+        cfg: the config.
+        sharded: each process has a part of the weights, and so of each checkpoint.
+    """
     from hookline.hooks.evaluation import EvaluationHook
 
     nodes = to_plain(cfg.get("hooks") or {}, "hooks")
@@ -60,6 +69,8 @@ def build_hooks(cfg: DictConfig) -> list[Hook]:
     if cfg.get("logger") is not None:
         found |= build_loggers(cfg)
     checkpoint = to_plain(cfg.get("checkpoint") or {}, "checkpoint")
+    if sharded and checkpoint.get("_target_") == CHECKPOINT:
+        checkpoint["_target_"] = SHARDED_CHECKPOINT
     if checkpoint.get("_target_") is not None:
         found["checkpoint"] = build_hook(checkpoint, "checkpoint", "checkpoint")
     return list(found.values())
@@ -156,4 +167,23 @@ def check_together(hooks: Sequence[Hook]) -> None:
             raise ConfigError(
                 f"hooks.{hook.name}.action=rollback: needs checkpoints to go back to; choose checkpoint=default with"
                 " checkpoint.save_optimizer=true, or action=stop"
+            )
+
+
+def check_sharded(hooks: Sequence[Hook]) -> None:
+    """Raise `ConfigError` where a hook needs whole weights, of which each process has parts."""
+    from hookline.hooks.checkpoint import CheckpointHook
+    from hookline.hooks.first_nonfinite import FirstNonFiniteHook
+    from hookline.hooks.log_model import LogModelHook
+
+    for hook in hooks:
+        if isinstance(hook, LogModelHook):
+            raise ConfigError(
+                "logger: histograms must be null and graph false with distributed=fsdp: no process has whole weights"
+            )
+        if isinstance(hook, FirstNonFiniteHook):
+            raise ConfigError(f"hooks.{hook.name}: cannot be used with distributed=fsdp; choose distributed=ddp for it")
+        if isinstance(hook, CheckpointHook) and hook.first_only:
+            raise ConfigError(
+                f"checkpoint._target_: must be {CHECKPOINT} with distributed=fsdp, where each process writes its part"
             )

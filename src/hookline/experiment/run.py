@@ -12,7 +12,7 @@ from hookline.config.errors import ParameterError
 from hookline.config.instantiate import to_plain, told_at
 from hookline.experiment.compose import require
 from hookline.experiment.data import build_mix, build_source, build_train_loader, build_val_loader, with_cache
-from hookline.experiment.hooks import build_hooks, build_metrics, check_numbers, check_together, validates
+from hookline.experiment.hooks import build_hooks, build_metrics, check_numbers, check_sharded, check_together, validates
 from hookline.experiment.model import (
     build_device,
     build_forward,
@@ -65,16 +65,20 @@ def build_runner(
     parallel = build_parallel(cfg, processes)
     choose_numerics(cfg)
     device = build_device(cfg, processes)
-    hooks, metrics = build_hooks(cfg), build_metrics(cfg)
+    hooks, metrics = build_hooks(cfg, sharded=parallel.sharded), build_metrics(cfg)
     check_hooks(cfg, hooks)
     check_together(hooks)
+    if parallel.sharded:
+        check_sharded(hooks)
     Generators(device).seed(cfg.seed)
     evaluation = cfg.get("evaluation") or {}
     workflow, validated = build_workflow(cfg), validates(cfg)
     with processes.first_ahead():  # what it loads from elsewhere, the others find
         training = build_source(cfg, "train")
         training.check()
-        model = parallel.prepare(build_model(cfg, training).to(device))
+        model = build_model(cfg, training).to(device)
+    with told_at("distributed"):
+        model = parallel.prepare(model)
     cfg.runner.threads = processes.of_first(choose_threads(cfg, model, training, processes))
     torch.set_num_threads(cfg.runner.threads)
     keep_freed_memory()

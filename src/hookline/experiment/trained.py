@@ -286,15 +286,20 @@ def find_checkpoint(run: str | Path, weights: str = "best") -> tuple[Path, Path]
     Raises:
         ConfigError: there is no such run, or it has no such checkpoint.
     """
+    from hookline.checkpoint import CheckpointFolder, is_checkpoint
+
     if not isinstance(run, str | Path) or not str(run):
         raise ConfigError(f"run={run}: must be a run directory or a checkpoint; give run=RUN_DIR")
     path = Path(run).expanduser()
-    if path.is_file():
+    if is_checkpoint(path):
         return (path.parent.parent if path.parent.name == "checkpoints" else path.parent), path
     if not path.is_dir():
         raise ConfigError(f"run={run}: there is no such run directory or checkpoint")
     folder = path if path.name == "checkpoints" else path / "checkpoints"
     name = "best.pt" if weights == "best" else "last.pt"
+    # Processes that write shards make one file of the newest ones at the end of their run only.
+    if weights != "best" and (found := CheckpointFolder(folder).all()) and found[0].is_dir():
+        return folder.parent, found[0]
     if (folder / name).is_file():
         return folder.parent, folder / name
     there = sorted(file.name for file in folder.glob("*.pt")) if folder.is_dir() else []

@@ -147,8 +147,11 @@ class CheckpointHook(Hook):
             "logs": log_file_lengths(runner.work_dir),
             "torch": str(torch.__version__),
         }
+        self._hand_over(iterations, content, self.save_best and runner.best.get("iterations") == iterations)
+
+    def _hand_over(self, iterations: int, content: dict[str, Any], best: bool) -> None:
+        """Let the writer write a state, which may be the best."""
         path = self._folder.path(iterations)
-        best = self.save_best and runner.best.get("iterations") == iterations
 
         def then() -> None:
             self._folder.link("last.pt", path)
