@@ -22,11 +22,13 @@ from hookline.engine.fsdp import ShardedDataParallel
 from hookline.engine.processes import Processes
 from hookline.engine.runner import Interrupted
 from hookline.experiment import build_runner, compose_config
+from hookline.experiment.data import build_source
+from hookline.experiment.model import build_model
 from hookline.hooks import Hook
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
-from hookline.hooks.sharded_checkpoint import ShardedCheckpointHook
 from hookline.hooks.schedule import ScheduleHook
+from hookline.hooks.sharded_checkpoint import ShardedCheckpointHook
 from hookline.hooks.train_metrics import TrainMetricsHook
 from hookline.job import Job
 from hookline.losses import CrossEntropy
@@ -402,3 +404,9 @@ def each_from_config(processes: Processes, folder: str, given: list[list[str]]) 
         except ConfigError as error:
             found.append(str(error))
     return found
+
+
+def model_from_config(overrides: list[str]) -> nn.Module:
+    """Return the model that a config describes, before it is trained."""
+    cfg = compose_config(*overrides)
+    return build_model(cfg, build_source(cfg, "train"))

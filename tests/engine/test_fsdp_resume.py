@@ -84,7 +84,8 @@ def test_a_damaged_one_is_passed_over(folder, paths, tmp_path, name, damage):
     with pytest.raises(CheckpointError):
         read(tmp_path / paths[1].name)
     found = CheckpointFolder(tmp_path).newest()
-    assert found is not None and found[0].name == paths[0].name
+    assert found is not None
+    assert found[0].name == paths[0].name
 
 
 def test_what_a_kill_left_is_no_checkpoint(paths, tmp_path):

@@ -75,10 +75,9 @@ def read(path: Path) -> dict[str, Any]:
         CheckpointError: there is no such checkpoint, it is damaged, or it is none.
     """
     if path.is_dir():
-        content = read(path / STATE)
         from hookline.checkpoint.sharded import with_shards  # which needs much of torch
 
-        return with_shards(path, content)
+        return with_shards(path, read(path / STATE))
     verify(path)
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -101,10 +100,10 @@ def verify(path: Path) -> None:
             length = struct.pack("<H", _COMMENT_LENGTH)
             if found is None or not end.startswith(_END) or end[_END_LENGTH - 2 : _END_LENGTH] != length:
                 raise CheckpointError(f"{path}: is truncated, damaged, or no checkpoint of hookline's")
-            content = _checksum(file.fileno(), size - _COMMENT_LENGTH - 2)
+            computed = _checksum(file.fileno(), size - _COMMENT_LENGTH - 2)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if content != int(found[1], 16):
+    if computed != int(found[1], 16):
         raise CheckpointError(f"{path}: is damaged: its checksum is not the one that it was written with")
 
 

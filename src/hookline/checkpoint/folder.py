@@ -20,8 +20,8 @@ class CheckpointFolder:
     """The folder `checkpoints` of a run directory.
 
     It holds `iter_<finished iterations>.pt`, and two links: `last.pt` to the newest of them and `best.pt` to the best,
-    which outlives the file that it was made from. Where each process writes its shards, `iter_<finished iterations>.dcp`
-    are directories, and `last.pt` and `best.pt` files that hold all that is in them.
+    which outlives the file that it was made from. Where each process writes its parts, `iter_<finished iterations>.dcp`
+    are directories, and `last.pt` and `best.pt` are files that hold all that is in them.
 
     Args:
         folder: is made when something is written.

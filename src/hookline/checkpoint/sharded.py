@@ -49,7 +49,9 @@ class ShardWriter:
 
     def __init__(self, first: bool) -> None:
         self.first = first
-        self.group = dist.new_group(backend="gloo")
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)
+        self.group = group
         self._mesh = DeviceMesh.from_group(self.group, "cpu")
 
     def content(self, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +131,11 @@ def with_shards(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
             raise CheckpointError(f"{file}: is damaged: its checksum is not the one that it was written with")
     try:
         reader = _Reader(folder)
-        stored = reader.read_metadata().state_dict_metadata
-        tensors = {name: torch.empty(kept.size, dtype=kept.properties.dtype) for name, kept in stored.items()}
+        tensors = {
+            name: torch.empty(kept.size, dtype=kept.properties.dtype)
+            for name, kept in reader.read_metadata().state_dict_metadata.items()
+            if isinstance(kept, metadata.TensorStorageMetadata)
+        }
         checkpoint.load(tensors, storage_reader=reader, no_dist=True)
         whole: dict[str, Any] = _with_parts(state, tensors)
     except Exception as error:  # whatever torch raises for files that are not what they seem

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hookline.data.batch import Batch
@@ -29,6 +30,9 @@ class Alone:
     def prepare(self, model: nn.Module) -> nn.Module:
         """Return the model, which lies on its device, as it has to be before an optimizer is made of its parameters."""
         return model
+
+    def check(self, optimizer: torch.optim.Optimizer, clip: tuple[str, float] | None) -> None:
+        """Raise `ConfigError` where an optimizer, or a way to clip gradients, cannot be used."""
 
     def training(self, forward: Forward) -> Forward:
         """Return the forward pass of training, for what is frozen now."""

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from hookline.config.checks import check_bool, check_choice
-from hookline.config.errors import ParameterError
+from hookline.config.errors import ConfigError, ParameterError
 from hookline.engine.ddp import DataParallel
 from hookline.engine.forward import PRECISIONS, Forward
 from hookline.engine.processes import Processes
@@ -24,6 +24,10 @@ from hookline.optim.shards import laid_out_as
 
 # They hold modules and are never called themselves.
 HOLDERS = (nn.ModuleList, nn.ModuleDict)
+
+# Optimizers that choose by a parameter's own numbers what to compute, so that processes would wait for one another, or
+# that torch cannot compute from parts.
+WHOLE = ("AdamP", "SGDP", "Adafactor", "AdafactorBigVision", "Mars", "Rprop")
 
 
 class ShardedDataParallel(DataParallel):
@@ -79,8 +83,20 @@ class ShardedDataParallel(DataParallel):
                     "activation_checkpointing", True, "false: batch norms in the blocks would count each batch twice"
                 )
         device = next(model.parameters()).device
-        self._model = self._shard(model, init_device_mesh(device.type, (self.processes.count,)))
-        return self._model
+        self._shard(model, init_device_mesh(device.type, (self.processes.count,)))
+        assert isinstance(model, FSDPModule)
+        self._model = model
+        return model
+
+    def check(self, optimizer: torch.optim.Optimizer, clip: tuple[str, float] | None) -> None:
+        """Raise `ConfigError` where an optimizer, or a way to clip gradients, needs whole parameters."""
+        if type(optimizer).__name__ in WHOLE:
+            raise ConfigError(
+                f"optimizer: {type(optimizer).__name__} needs whole parameters, of which distributed=fsdp has parts;"
+                " choose another, such as adamw, or distributed=ddp"
+            )
+        if clip is not None and clip[0] == "agc":
+            raise ParameterError("grad_clip.agc", clip[1], "null with distributed=fsdp, which has parts of each unit")
 
     def training(self, forward: Forward) -> Forward:
         """Return the forward pass, which gathers and reduces by itself."""
@@ -94,35 +110,34 @@ class ShardedDataParallel(DataParallel):
     def check_gradients(self, model: nn.Module) -> None:
         """Accept parameters without a gradient, as long as they have none in all processes."""
 
-    def _shard(self, model: nn.Module, mesh: DeviceMesh) -> FSDPModule:
-        """Return the model, whose parameters are sharded in place."""
+    def _shard(self, model: nn.Module, mesh: DeviceMesh) -> None:
+        """Shard the parameters of a model in place."""
         # Copies are made from one without parameters, since a sharded one cannot be copied.
         bare = {
             id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
             for p in model.parameters()
         }
-        blank = deepcopy(model, bare)  # type: ignore[arg-type]
+        blank = deepcopy(model, bare)
         units = [*blocks(model), model]
         for unit in units:
             if self.activation_checkpointing and unit is not model:
-                unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)  # type: ignore[method-assign]
+                unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)
             dtype = None if _has_batch_norms(unit) else PRECISIONS[self.precision]
             # Autocast decides what is computed in which format, as it does in one process.
             policy = MixedPrecisionPolicy(dtype, torch.float32 if dtype else None, cast_forward_inputs=False)
             # Parameters are parts at any moment between two passes, so that whoever looks sees the same.
             fully_shard(unit, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
-        assert isinstance(model, FSDPModule)
         model.register_load_state_dict_pre_hook(_take_parts)
         model.__deepcopy__ = partial(self._copy, model, blank, mesh)  # type: ignore[assignment]
-        return model
 
     def _copy(self, model: nn.Module, blank: nn.Module, mesh: DeviceMesh, memo: Mapping[int, Any]) -> nn.Module:
-        found = self._shard(deepcopy(blank), mesh)
+        found = deepcopy(blank)
+        self._shard(found, mesh)
         found.load_state_dict({name: value.detach().clone() for name, value in model.state_dict().items()}, assign=True)
         for copied, own in zip(found.modules(), model.modules(), strict=True):
             copied.training = own.training
-        for copied, own in zip(found.parameters(), model.parameters(), strict=True):
-            copied.requires_grad_(own.requires_grad)
+        for parameter, trained in zip(found.parameters(), model.parameters(), strict=True):
+            parameter.requires_grad_(trained.requires_grad)
         return found
 
 

@@ -180,7 +180,8 @@ def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, 
         with told_at("loss"):
             _check_loss(update.loss(logits, batch.targets), type(update.loss).__name__)
         if any(isinstance(frame.f_locals.get("self"), Optimizer) for frame in _frames(error)):
-            raise ConfigError(f"optimizer: {type(update.optimizer).__name__} cannot make a step: {reason}")
+            remedy = "; choose another one, or distributed=ddp" if update.parallel.sharded else ""
+            raise ConfigError(f"optimizer: {type(update.optimizer).__name__} cannot make a step: {reason}{remedy}")
         if update.micro_batches > 1:
             raise ParameterError(
                 "update.micro_batches", update.micro_batches, f"smaller for batches of {len(batch)}: {reason}"

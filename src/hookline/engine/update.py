@@ -100,8 +100,7 @@ class Update:
             expected = f"{DEFAULT_NORM} where no norm is clipped or logged"
             raise ParameterError("grad_clip.norm_type", self.norm_type, expected)
         self.parallel = parallel or Alone()
-        if self.parallel.sharded and self.clip is not None and self.clip[0] == "agc":
-            raise ParameterError("grad_clip.agc", self.clip[1], "null with distributed=fsdp, which has parts of units")
+        self.parallel.check(optimizer, self.clip)
         self._forward = forward
         self._at_once = micro_batches == 1 and self.parallel.processes.count == 1
         self._clear_gradients = clearing(optimizer)

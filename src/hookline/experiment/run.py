@@ -12,7 +12,14 @@ from hookline.config.errors import ParameterError
 from hookline.config.instantiate import to_plain, told_at
 from hookline.experiment.compose import require
 from hookline.experiment.data import build_mix, build_source, build_train_loader, build_val_loader, with_cache
-from hookline.experiment.hooks import build_hooks, build_metrics, check_numbers, check_sharded, check_together, validates
+from hookline.experiment.hooks import (
+    build_hooks,
+    build_metrics,
+    check_numbers,
+    check_sharded,
+    check_together,
+    validates,
+)
 from hookline.experiment.model import (
     build_device,
     build_forward,

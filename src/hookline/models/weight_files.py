@@ -90,6 +90,10 @@ def _existing(path: str | Path) -> Path:
     file = Path(path).expanduser()
     if file.is_file():
         return file
+    if file.suffix == ".dcp" and file.is_dir():
+        raise ConfigError(
+            f"{KEY}={path}: holds the parts of several processes; name best.pt or last.pt, files beside it"
+        )
     if file.is_dir():
         # A run directory has its files of weights one level down; all that is below may be a whole disk.
         places = [*file.glob("*"), *file.glob("checkpoints/*")]

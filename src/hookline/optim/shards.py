@@ -29,4 +29,4 @@ def laid_out_as(own: Tensor, given: Tensor) -> Tensor:
 
 def whole(given: Tensor) -> Tensor:
     """Return the whole of a tensor of which each process may have a part; all of them have to call this then."""
-    return given.full_tensor() if in_parts(given) else given
+    return given.full_tensor() if in_parts(given) else given  # type: ignore[attr-defined]
