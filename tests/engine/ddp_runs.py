@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from hookline.checkpoint import read
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.data import Digits, InMemoryLoader, InMemorySource, Normalize
+from hookline.data import Batch, Digits, InMemoryLoader, InMemorySource, Normalize
 from hookline.engine import Forward, Runner, Update
 from hookline.engine.ddp import DataParallel
 from hookline.engine.fsdp import ShardedDataParallel
@@ -390,7 +391,9 @@ class NetOfConfig(nn.Module):
 
 def from_config(processes: Processes, folder: str, overrides: list[str]) -> dict[str, Any]:
     """Train as a config says."""
-    runner = build_runner(compose_config(*overrides), Job(Path(folder)), processes=processes)
+    cfg, job = compose_config(*overrides), Job(Path(folder))
+    runner = build_runner(cfg, job, processes=processes)
+    job.config = OmegaConf.to_yaml(cfg, resolve=True)
     runner.run()
     return summary(runner) | {"buffers": [b.clone() for b in runner.model.buffers()]}
 
@@ -410,3 +413,49 @@ def model_from_config(overrides: list[str]) -> nn.Module:
     """Return the model that a config describes, before it is trained."""
     cfg = compose_config(*overrides)
     return build_model(cfg, build_source(cfg, "train"))
+
+
+def sharded_passes(processes: Processes, given: list[Mapping[str, Any]]) -> list[dict[str, int]]:
+    """Return how many numbers a pass keeps for the backward pass, and how many bytes an update gathers."""
+    found = []
+    for shard in given:
+        runner = runner_of(processes, dtype=torch.float32, blocks=3, drop=0.1, shard=shard)
+        update, batch = runner.update, next(runner.train_loader.batches(0))
+        update.begin_epoch(0)
+        update(batch)
+        kept: list[int] = []
+
+        def keep(value: Tensor, kept: list[int] = kept) -> Tensor:
+            kept.append(value.numel())
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+            runner.model(batch.images)
+        with torch.profiler.profile(record_shapes=True) as profiler:
+            update(batch)
+        gathered = 0
+        for event in profiler.events():
+            if event.name == "c10d::_allgather_base_":
+                gathered += sum(torch.Size(shape).numel() for shape in event.input_shapes[:1] if shape)
+        found.append({"kept": sum(kept), "gathered": gathered})
+    return found
+
+
+def memory_on_gpus(processes: Processes, sharded: bool) -> int:
+    """Return the most memory that updates of a large model take on this process's GPU."""
+    device = torch.device("cuda", processes.rank)
+    torch.cuda.set_device(device)
+    layers = [nn.Sequential(nn.Linear(1024, 1024), nn.GELU()) for _ in range(16)]
+    kind = ShardedDataParallel if sharded else DataParallel
+    parallel = kind(processes=processes)
+    model = parallel.prepare(nn.Sequential(nn.Flatten(), nn.Linear(64, 1024), *layers, nn.Linear(1024, 10)).to(device))
+    optimizer = torch.optim.AdamW(model.parameters())
+    update = Update(forward=Forward(model), loss=nn.CrossEntropyLoss(), optimizer=optimizer, parallel=parallel)
+    images, targets = torch.rand(4, 1, 8, 8, device=device), torch.zeros(4, dtype=torch.long, device=device)
+    batch = Batch(images, targets, torch.arange(4))
+    batch.whole = 8
+    update.begin_epoch(0)
+    update(batch)
+    torch.cuda.reset_peak_memory_stats(device)
+    update(batch)
+    return torch.cuda.max_memory_allocated(device)

@@ -29,10 +29,15 @@ def close(found: Any, expected: Any, tolerance: float) -> None:
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("count", "dtype"), [(2, torch.float64), (2, torch.float32), (4, torch.float64)], ids=str)
+CASES = [(2, torch.float64, ()), (2, torch.float32, pytest.mark.slow), (4, torch.float64, pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(
+    ("count", "dtype"), [pytest.param(n, dtype, marks=marks) for n, dtype, marks in CASES], ids=str
+)
 def test_the_run_is_that_of_one_process(count, dtype):
     given = [{**options, "dtype": dtype, "shard": {}} for options in RUNS.values()]
-    found = together(count, ddp_runs.train_each, given)
+    found = together(count, ddp_runs.train_each, given, limit=240)
     for number, name in enumerate(RUNS):
         expected, own = ddp_runs.train(Processes(), given[number]), [answers[number] for answers in found]
         for answer in own:
@@ -42,3 +47,19 @@ def test_the_run_is_that_of_one_process(count, dtype):
         assert all(answer["rows"] == own[0]["rows"] for answer in own), name
         for answer in own[1:]:
             close(answer["weights"], own[0]["weights"], 0)
+
+
+def test_mixed_precision_gathers_in_it_and_forgotten_activations_are_not_kept():
+    found = together(2, ddp_runs.sharded_passes, [{}, {"precision": "bf16"}, {"activation_checkpointing": True}])
+    for plain, half, forgetting in found:
+        assert half["gathered"] < 0.6 * plain["gathered"]
+        assert forgetting["kept"] < 0.6 * plain["kept"]
+        assert forgetting["gathered"] == plain["gathered"]
+
+
+@pytest.mark.cuda
+def test_weights_in_parts_take_less_memory_on_a_gpu():
+    if torch.cuda.device_count() < 2:
+        pytest.skip("two GPUs are needed")
+    whole, parts = (together(2, ddp_runs.memory_on_gpus, sharded) for sharded in (False, True))
+    assert max(parts) < 0.75 * min(whole)

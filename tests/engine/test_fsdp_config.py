@@ -14,7 +14,7 @@ SHORT = ["runner.max_epochs=1", "runner.device=cpu", "data.samples_per_epoch=45"
 SHORT += ["hooks.lr_curve=null", "logger=csv", "runner.threads=1", "runner.val_batches=2", "distributed=fsdp"]
 VIT = ["model=timm", "model.model_name=test_vit", "optimizer=adamw", "hooks=[default,ema]", "hooks.lr_curve=null"]
 RUNS = {
-    "norms": [*SHORT, "distributed.sync_batchnorm=true"],
+    "norms": [*SHORT, "distributed.sync_batchnorm=true", "optimizer.lr=0.01"],
     "vit": [*SHORT, *VIT],
     "checkpointing": [*SHORT, *VIT, "distributed.activation_checkpointing=true"],
     "bf16": [*SHORT, *VIT, "runner.precision=bf16"],

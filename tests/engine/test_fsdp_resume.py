@@ -40,7 +40,14 @@ def test_on_as_many_processes_it_is_bit_identical(whole, paths):
                 torch.testing.assert_close(answer[part], whole[part], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("count", "options"), [(1, RUN), (2, RUN), (3, SHARDED)], ids=["one", "ddp", "three"])
+@pytest.mark.parametrize(
+    ("count", "options"),
+    [
+        pytest.param(1, RUN, id="one"),
+        pytest.param(2, RUN, id="ddp", marks=pytest.mark.slow),
+        pytest.param(3, SHARDED, id="three", marks=pytest.mark.slow),
+    ],
+)
 def test_on_another_number_it_goes_on_with_the_same_samples(whole, paths, count, options):
     if count == 1:
         answers = ddp_runs.resumed_from(Processes(), paths, options)

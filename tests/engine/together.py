@@ -49,7 +49,11 @@ def _work(folder: str, rank: int, count: int, work: Callable[..., Any], argument
 
     torch.set_num_threads(1)
     dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count, timeout=timedelta(seconds=20)
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        init_method=f"file://{folder}/meet",
+        rank=rank,
+        world_size=count,
+        timeout=timedelta(seconds=20),
     )
     try:
         answer = True, work(Processes(rank, count, rank, count), *arguments)

@@ -58,6 +58,7 @@ KINDS = (
         "hookline.data.SampleTransform",
     ),
     *("hookline.data.transforms.Transform", "hookline.data.mix.Mix", "hookline.metrics.Metric", "hookline.engine.Hook"),
+    "hookline.engine.alone.Alone",
     *("hookline.engine.Update", "hookline.loggers.sink.Sink", "hookline.schedules.Curve"),
     *("hookline.optim.freeze.Freeze", "hookline.optim.param_groups.Plain", "hookline.optim.param_groups.Paramwise"),
     "hookline.optim.param_groups.LayerDecay",
