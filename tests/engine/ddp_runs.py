@@ -415,12 +415,15 @@ def model_from_config(overrides: list[str]) -> nn.Module:
     return build_model(cfg, build_source(cfg, "train"))
 
 
-def sharded_passes(processes: Processes, given: list[Mapping[str, Any]]) -> list[dict[str, int]]:
-    """Return how many numbers a pass keeps for the backward pass, and how many bytes an update gathers."""
+def sharded_passes(processes: Processes, given: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return how many numbers a pass keeps for the backward pass, and in what weights are gathered and kept."""
     found = []
     for shard in given:
         runner = runner_of(processes, dtype=torch.float32, blocks=3, drop=0.1, shard=shard)
         update, batch = runner.update, next(runner.train_loader.batches(0))
+        seen: list[torch.dtype] = []
+        linear = runner.model.blocks[0][1]
+        linear.register_forward_pre_hook(lambda module, _, seen=seen: seen.append(module.weight.dtype))
         update.begin_epoch(0)
         update(batch)
         kept: list[int] = []
@@ -431,13 +434,7 @@ def sharded_passes(processes: Processes, given: list[Mapping[str, Any]]) -> list
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
             runner.model(batch.images)
-        with torch.profiler.profile(record_shapes=True) as profiler:
-            update(batch)
-        gathered = 0
-        for event in profiler.events():
-            if event.name == "c10d::_allgather_base_":
-                gathered += sum(torch.Size(shape).numel() for shape in event.input_shapes[:1] if shape)
-        found.append({"kept": sum(kept), "gathered": gathered})
+        found.append({"kept": sum(kept), "gathered": str(seen[-1]), "own": str(runner.model.fc.weight.dtype)})
     return found
 
 

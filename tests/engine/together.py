@@ -48,13 +48,9 @@ def _work(folder: str, rank: int, count: int, work: Callable[..., Any], argument
     from hookline.engine.processes import Processes
 
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        init_method=f"file://{folder}/meet",
-        rank=rank,
-        world_size=count,
-        timeout=timedelta(seconds=20),
-    )
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    meet, limit = f"file://{folder}/meet", timedelta(seconds=20)
+    dist.init_process_group(backend, init_method=meet, rank=rank, world_size=count, timeout=limit)
     try:
         answer = True, work(Processes(rank, count, rank, count), *arguments)
     except BaseException:
