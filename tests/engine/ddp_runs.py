@@ -26,10 +26,10 @@ from hookline.experiment import build_runner, compose_config
 from hookline.experiment.data import build_source
 from hookline.experiment.model import build_model
 from hookline.hooks import Hook
+from hookline.hooks.checkpoint import ShardedCheckpointHook
 from hookline.hooks.ema import EMAHook
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.schedule import ScheduleHook
-from hookline.hooks.sharded_checkpoint import ShardedCheckpointHook
 from hookline.hooks.train_metrics import TrainMetricsHook
 from hookline.job import Job
 from hookline.losses import CrossEntropy

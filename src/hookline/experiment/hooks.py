@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HOOK_GROUPS = ("evaluation", "logger", "checkpoint")
 CHECKPOINT, SHARDED_CHECKPOINT = (
     "hookline.hooks.checkpoint.CheckpointHook",
-    "hookline.hooks.sharded_checkpoint.ShardedCheckpointHook",
+    "hookline.hooks.checkpoint.ShardedCheckpointHook",
 )
 
 
