@@ -25,11 +25,11 @@ class Writer:
     for on the device.
 
     Args:
-        write: puts a copy of the content into its place.
+        write_as: puts a copy of the content into its place; None: as one file.
     """
 
-    def __init__(self, write: Callable[[Path, Mapping[str, Any]], None] = write) -> None:
-        self._write = write
+    def __init__(self, write_as: Callable[[Path, Mapping[str, Any]], None] | None = None) -> None:
+        self._write_as = write_as
         self._buffers: dict[tuple[str, ...], Tensor] = {}
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
@@ -73,7 +73,7 @@ class Writer:
             event.synchronize()
         for wait in (*RETRIES, None):
             try:
-                self._write(path, content)
+                (self._write_as or write)(path, content)
                 then()
             except Exception as error:  # torch shows a full disk as a RuntimeError
                 if wait is None:
