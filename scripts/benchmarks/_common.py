@@ -147,12 +147,15 @@ def train_with_hookline(
     log, thread = logging.getLogger("hookline"), threading.get_ident()
     handler = logging.FileHandler(folder / "train.log")
     handler.addFilter(lambda record: record.thread == thread)
+    level, propagate = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     log.propagate = False
     try:
         runner.run()
     finally:
+        log.setLevel(level)
+        log.propagate = propagate
         log.removeHandler(handler)
         handler.close()
 

@@ -21,7 +21,7 @@ RUNS = {
 }
 REFUSED = {
     "distributed.activation_checkpointing=true": "batch norms in the blocks would count each batch twice",
-    "distributed.precision=fp8": "must be one of fp32, bf16, fp16",
+    "distributed.precision=fp8": "must be one of auto, fp32, bf16, fp16",
     "logger.histograms=1": "logger: histograms must be null",
     "+hooks.mine._target_=hookline.hooks.first_nonfinite.FirstNonFiniteHook": "cannot be used with distributed=fsdp",
     "update.grad_clip.agc=0.1": "update.grad_clip.agc=0.1: must be null with distributed=fsdp",

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from hookline.config.checks import check_bool, check_choice
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.engine.ddp import DataParallel
-from hookline.engine.forward import PRECISIONS, Forward
+from hookline.engine.forward import PRECISIONS, Forward, resolve_precision
 from hookline.engine.processes import Processes
 from hookline.optim.shards import laid_out_as
 
@@ -58,7 +58,7 @@ class ShardedDataParallel(DataParallel):
         activation_checkpointing: bool = False,
     ) -> None:
         super().__init__(processes=processes, sync_batchnorm=sync_batchnorm)
-        check_choice("precision", precision, list(PRECISIONS))
+        check_choice("precision", precision, ["auto", *PRECISIONS])
         check_bool("activation_checkpointing", activation_checkpointing)
         # Each pass gathers parameters from all processes, so all of them make as many.
         self._synced = True
@@ -83,6 +83,7 @@ class ShardedDataParallel(DataParallel):
                     "activation_checkpointing", True, "false: batch norms in the blocks would count each batch twice"
                 )
         device = next(model.parameters()).device
+        self.precision = resolve_precision(self.precision, device)
         self._shard(model, init_device_mesh(device.type, (self.processes.count,)))
         assert isinstance(model, FSDPModule)
         self._model = model
