@@ -37,12 +37,14 @@ def test_engine(tmp_path: Path) -> None:
     assert numbers["engines"]["hookline"]["us_per_iteration"]["median"] > 0
 
 
+@pytest.mark.slow
 def test_engine_with_more_in_the_update(tmp_path: Path) -> None:
     _, numbers = run(tmp_path, "engine.py", "--rounds", "1", "--iterations", "20", "--update")
     more = ["bare, clip", "hookline, clip", "bare, ema", "hookline, ema"]
     assert list(numbers["engines"]) == ["bare", "lean", "hookline", *more]
 
 
+@pytest.mark.slow
 def test_engine_leaves_out_what_is_not_installed_and_says_so(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "engine.py", "--rounds", "1", "--iterations", "20")
     for name in ("mmengine", "lightning", "ignite"):
@@ -59,12 +61,14 @@ def test_threads(tmp_path: Path) -> None:
 
 
 @needs_fashion_mnist
+@pytest.mark.slow
 def test_data(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "data.py", "--rounds", "1", "--images", "128")
     assert "images/s" in printed
     assert numbers["ratio"]["median"] > 0
 
 
+@pytest.mark.slow
 def test_data_from_jpegs(tmp_path: Path) -> None:
     options = ["--jpegs", "--rounds", "1", "--images", "64", "--workers", "1", "--tasks", "train", "val", "raw"]
     printed, numbers = run(tmp_path, "data.py", *options)
@@ -76,6 +80,7 @@ def test_data_from_jpegs(tmp_path: Path) -> None:
     assert list(numbers["images_per_second"]) == sides + [f"{name}, hookline" for name in names[4:]]
 
 
+@pytest.mark.slow
 def test_predict(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "prediction.py", "--rounds", "1", "--images", "16", "--model", "test_resnet")
     assert "images/s" in printed
@@ -90,12 +95,14 @@ def test_startup(tmp_path: Path) -> None:
 
 
 @needs_fashion_mnist
+@pytest.mark.slow
 def test_train(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "training.py", "--model", "test_resnet", "--batches", "2", "--rounds", "1")
     assert "ratio" in printed
     assert numbers["models"]["test_resnet"]["batches"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["data.py", "training.py"])
 def test_missing_files_are_one_line(tmp_path: Path, name: str) -> None:
     done = subprocess.run(

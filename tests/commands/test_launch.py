@@ -99,6 +99,9 @@ def test_the_command_starts_processes_that_share_a_run(tmp_path):
     assert [path.name for path in (folder / "logs").iterdir()] == ["rank1.log"]
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     assert len((folder / "metrics.csv").read_text().splitlines()) == 3
+    assert read(folder, "result.json")["processes"] == 2
+    assert "processes: 2, which share each batch of" in out
+    assert "train.py distributed.processes=2 " in read(folder, "origin.json")[0]["command"]
     assert left(tmp_path) == []
 
 

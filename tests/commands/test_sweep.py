@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 
 import pytest
 import yaml
@@ -61,6 +63,8 @@ def test_a_job_is_what_was_stored_and_equal_to_the_same_run_alone(sweep, train, 
     assert "launcher" not in stored["config"]
     threads = yaml.safe_load((job.directory / ".hydra" / "config.yaml").read_text())["runner"]["threads"]
     train(*SHORT, "optimizer.lr=0.05", f"runner.threads={threads}", "hydra.run.dir=alone")
+    (origin,) = json.loads((job.directory / "origin.json").read_text())
+    assert origin["command"] == shlex.join(sys.orig_argv)
     assert lasting(job.directory) == lasting(tmp_path / "alone")
 
 

@@ -66,6 +66,7 @@ def start(name: str, cfg: DictConfig, count: int) -> Any:
             "hydra": {key: hydra[key] for key in HYDRA},
             "directory": HydraConfig.get().runtime.output_dir,
             "arguments": sys.argv,
+            "command": sys.orig_argv,
         }
         (folder / JOB_FILE).write_text(json.dumps(job))
         status = launch(folder, count)
@@ -121,7 +122,7 @@ def main(folder: Path) -> int:
     logging.captureWarnings(True)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     job = json.loads((folder / JOB_FILE).read_text())
-    sys.argv[:] = job["arguments"]
+    sys.argv[:], sys.orig_argv[:] = job["arguments"], job["command"]
     mine = join(os.environ)
     assert mine is not None
     load(job["task"].partition(":")[0])

@@ -209,7 +209,8 @@ def interrupted_line(runner: Runner | None, signal: str) -> str:
         return f"interrupted ({signal}) before the first update was done; start it again"
     place = shown(runner.work_dir)
     where = f"interrupted ({runner.stop_reason}) after iteration {runner.clock.iter}"
-    return f"{where}; go on with: python src/train.py {shlex.quote(f'resume={place}')}"
+    several = f" (it had {runner.processes.count} processes)" if runner.processes.count > 1 else ""
+    return f"{where}; go on with: python src/train.py {shlex.quote(f'resume={place}')}{several}"
 
 
 def failed_line(failure: Failure) -> str:
@@ -241,6 +242,7 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
         "seconds": round(seconds, 3),
         "parameters": parameter_count(runner) if runner else None,
         "device": device_name(runner.device) if runner else None,
+        "processes": runner.processes.count if runner else None,
         "overrides": list(job.overrides),
         "versions": job.origin.versions,
         "git_commit": job.origin.git_commit,
@@ -322,6 +324,8 @@ def describe(cfg: DictConfig, runner: Runner) -> None:
         f"{clock.iters_per_epoch:,}",
         f"{clock.max_iters:,}",
     )
+    if runner.processes.count > 1:
+        log.info("processes: %d, which share each batch of %s images", runner.processes.count, cfg.data.batch_size)
     if runner.update.freeze is not None:
         log.info(runner.update.freeze.describe(runner.model))
     log.debug("hooks, in the order they are called:\n%s", runner.describe_hooks())

@@ -84,9 +84,8 @@ def build_hook(node: object, key: str, name: str) -> Hook:
     priority = plain.pop("priority", None)
     hook: Hook = build(plain, key, kind=Hook, wanted="a subclass of hookline.hooks.Hook")
     hook.name = name
-    if priority is not None:
-        with told_at(key):
-            hook.priority = Priority.parse(priority)
+    with told_at(key):
+        hook.priority = Priority.parse(hook.priority if priority is None else priority)
     return hook
 
 

@@ -92,6 +92,7 @@ class Pool:
             "environment": environment,
             "path": [path or os.getcwd() for path in sys.path],
             "arguments": sys.argv,
+            "command": sys.orig_argv,
         }
         try:
             socket.send_fds(self._control, [json.dumps(job).encode()], list(locks))

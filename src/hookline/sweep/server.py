@@ -144,7 +144,7 @@ def become(job: dict[str, Any], entry: str, alive: int, forks: bool) -> None:
             os.dup2(source, number)
         os.environ.update(job["environment"])
         sys.path[:] = job["path"]
-        sys.argv[:] = job["arguments"]
+        sys.argv[:], sys.orig_argv[:] = job["arguments"], job["command"]
         if not forks:
             os.set_inheritable(alive, True)
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, job["path"]))
