@@ -55,12 +55,19 @@ def test_a_terminal_that_knows_only_ascii(tmp_path):
     assert "\\xfcn\\xef" in finished.stdout
 
 
-def test_ctrl_c_while_packages_are_imported(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "statuses", "told"),
+    [
+        (signal.SIGINT, (130, -signal.SIGINT), "interrupted\n"),
+        (signal.SIGTERM, (143,), "interrupted (SIGTERM)\n"),
+    ],
+)
+def test_a_signal_while_packages_are_imported(tmp_path, number, statuses, told):
     process = subprocess.Popen(TRAIN, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     maps = Path(f"/proc/{process.pid}/maps")
     while "libtorch" not in maps.read_text():  # until torch is being imported, however slow the machine is
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, says = process.communicate()
-    assert process.returncode in (130, -signal.SIGINT)
-    assert says == "interrupted\n"
+    assert process.returncode in statuses
+    assert says == told

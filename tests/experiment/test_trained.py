@@ -76,6 +76,15 @@ def test_an_image_is_taken_in_any_form(trained_run, tmp_path):
         model.transforms(pixels.float())
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (8, 8, 2)])
+def test_an_array_that_is_no_image_is_told(trained_run, shape):
+    model = hookline.load(trained_run())
+    with pytest.raises(TypeError, match=r"with 1, 3 or 4 channels.* not ndarray \["):
+        model.predict(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"must have pixels, and this one has the shape \[0, 8\]"):
+        model.predict(np.zeros((0, 8), np.uint8))
+
+
 def test_predictions_are_names_with_probabilities(trained_run):
     model = hookline.load(trained_run())
     source = build_source(model.cfg, "val")

@@ -15,7 +15,7 @@ import hookline
 from hookline.checkpoint import write
 from hookline.commands.resume import with_stored_overrides
 from hookline.config.errors import ConfigError
-from hookline.experiment.trust import check_target, read_config
+from hookline.experiment.trust import check_overrides, check_target, read_config
 from hookline.models.weight_files import read_weights
 
 
@@ -237,6 +237,12 @@ def test_a_models_name_leads_nowhere(stranger, tmp_path):
         run = stranger(lambda config, name=name: config["model"].update(model_name=name))
         with pytest.raises(ConfigError, match="leads to a folder or a hub"):
             hookline.load(run)
+
+
+def test_nor_does_it_by_way_of_another_value(tmp_path):
+    kept = [f"logger.mlflow.name='local-dir:{tmp_path}'", "model.model_name=${logger.mlflow.name}"]
+    with pytest.raises(ConfigError, match="leads to a folder or a hub"):
+        check_overrides(kept, False, str(tmp_path / ".hydra" / "overrides.yaml"))
 
 
 MAKER = node("timm.create_model", model_name="test_resnet", pretrained=True, pretrained_cfg={"url": "http://x/y.pth"})

@@ -9,7 +9,9 @@ import logging
 import math
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from io import IOBase, StringIO
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import hydra
@@ -45,6 +48,7 @@ from hookline.loggers.streams import open_streams, say, silence
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
 USER_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
 BROKEN_PIPE = 141
 CLEAR_LINE = "\r\x1b[K"
 
@@ -63,6 +67,10 @@ log = logging.getLogger(__name__)
 Task = Callable[[DictConfig], Any]
 
 
+class Terminated(KeyboardInterrupt):
+    """The command got SIGTERM, which ends it as Ctrl-C does."""
+
+
 @dataclass
 class Outcome:
     """What has become of a command.
@@ -79,8 +87,8 @@ class Outcome:
 def run_app(task: str | Task, config_name: str, about: str | None = None) -> None:
     """Run a task under Hydra with `conf/<config_name>.yaml` and the process's arguments, then exit.
 
-    The exit status is 0, 2 for a user's error, 130 after Ctrl-C, 141 where nobody reads the output (as with
-    `--help | head`), or 1 for anything else. A sweep runs all its jobs, and tells of each that fails.
+    The exit status is 0, 2 for a user's error, 130 after Ctrl-C, 143 after SIGTERM, 141 where nobody reads the output
+    (as with `--help | head`), or 1 for anything else. A sweep runs all its jobs, and tells of each that fails.
 
     Args:
         task: a function of the composed config, or `module:function`: what it needs is imported only once the config
@@ -89,6 +97,8 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         about: what the command does, with examples, for `--help`; None leaves the help to Hydra.
     """
     open_streams()
+    main_thread = threading.current_thread() is threading.main_thread()  # others can set no handlers
+    on_term = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
     # A message that cannot be shown, and what a library only advises against, are no part of what a user reads.
     logging.raiseExceptions = False
     logging.captureWarnings(True)
@@ -115,9 +125,10 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     except BrokenPipeError:
         silence(sys.stdout)  # or the flush at exit fails, too
         sys.exit(BROKEN_PIPE)
-    except KeyboardInterrupt:
-        say("interrupted")
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, Terminated)
+        say("interrupted (SIGTERM)" if terminated else "interrupted")
+        sys.exit(TERMINATED if terminated else INTERRUPTED)
     except PeerLost as error:
         assert mine is not None
         if mine.speaks():
@@ -133,10 +144,16 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
             say(f"error: {reason}")
         sys.exit(USER_ERROR)
     finally:
+        if main_thread:
+            signal.signal(signal.SIGTERM, on_term)
         if mine is not None:
             mine.leave()
     if outcome.status:
         sys.exit(outcome.status)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def _run(main: Callable[[], Any]) -> None:

@@ -147,7 +147,7 @@ def source_of(cfg: DictConfig, trained: Trained) -> Source:
     if data is None:
         raise ConfigError(f"run={trained.run_dir}: its config has no data; choose some with data=NAME")
     given = [str(override).lstrip("+").partition("=")[0] for override in cfg.overrides]
-    # A run may fetch and keep what it needs; to look at one, which may be a stranger's, writes nothing outside.
+    # A run may fetch and keep what it needs; to look at one, which may be a stranger's, does neither by these keys.
     for key, value in {"download": False, "cache": "none"}.items():
         if key in data and f"data.{key}" not in given:
             data[key] = value

@@ -115,7 +115,9 @@ class Transforms:
 
         if isinstance(image, str | Path):
             return decode(Path(image).expanduser().read_bytes(), self.channels)
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim in (2, 3):
+        if isinstance(image, np.ndarray | torch.Tensor) and 0 in image.shape:
+            raise ValueError(f"an image must have pixels, and this one has the shape {list(image.shape)}")
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and _is_plane(image.shape):
             image = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
         if isinstance(image, Image.Image):
             return pixels_of(image, self.channels)
@@ -125,9 +127,15 @@ class Transforms:
             if image.shape[0] in (1, 3):
                 return pixels_of(Image.fromarray(image.permute(1, 2, 0).squeeze(2).cpu().numpy()), self.channels)
         raise TypeError(
-            "an image must be a path, an image of Pillow's, an array of bytes [H, W] or [H, W, C], or a tensor of bytes"
-            f" [C, H, W], not {type(image).__name__}"
+            "an image must be a path, an image of Pillow's, an array of bytes [H, W] or [H, W, C] with 1, 3 or 4"
+            f" channels, or a tensor of bytes [C, H, W], not {type(image).__name__}"
+            + (f" {list(image.shape)} of {image.dtype}" if isinstance(image, np.ndarray | torch.Tensor) else "")
         )
+
+
+def _is_plane(shape: tuple[int, ...]) -> bool:
+    """Say whether an array of this shape is an image: grey, or with its 1, 3 or 4 channels last."""
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -244,7 +244,7 @@ def _check_calls(plain: Any, trust: Trust, told: str, run_dir: Path | None = Non
     for key, name, value in entries:
         if name == "_target_" and value is not None and not (run_dir and _is_own_code(value, run_dir)):
             check_target(value, trust, told, key)
-        if name == "model_name" and isinstance(value, str) and ":" in value:
+        if name == "model_name" and isinstance(value, str) and (":" in value or "${" in value):
             raise _refused(told, key, value, "leads to a folder or a hub")
     for key, _, value in entries:
         path = value.get("_target_") if isinstance(value, Mapping) else None
