@@ -11,6 +11,7 @@ import gzip
 import json
 import struct
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,17 @@ CONF = ROOT / "conf"
 
 # Hydra composes a config twice, the first time to look for hydra.mode, which no test in this process sets.
 Hydra.get_mode = lambda self, config_name, overrides: None
+
+
+def thinned(cases: Iterable[Any], every: int = 3) -> list[Any]:
+    """Return the cases of a long table: one of `every` runs with the fast tests, and the others with the slow ones."""
+    found = []
+    for number, case in enumerate(cases):
+        if not isinstance(case, type(pytest.param())):
+            case = pytest.param(*(case if isinstance(case, tuple) else (case,)))
+        marks = [*case.marks, *[pytest.mark.slow] * bool(number % every)]
+        found.append(pytest.param(*case.values, id=case.id, marks=marks))
+    return found
 
 
 def pytest_collection_modifyitems(items):

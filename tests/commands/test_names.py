@@ -6,6 +6,7 @@ import csv
 
 import pytest
 from tests.commands.event_files import scalars
+from tests.conftest import thinned
 
 from hookline.commands.plot_lr import plot_lr
 from hookline.hooks import Hook
@@ -46,7 +47,7 @@ def both(run_task, train):
     return run
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", thinned(RUNS))
 def test_tags_and_values(name, both):
     curves, run_dir = both(*RUNS[name])
     previewed, trained = scalars(curves / "tensorboard"), scalars(run_dir / "tensorboard")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from tests.conftest import thinned
 
 # Arguments of `src/train.py` (or of another command: `plot ...`), and what the message begins with.
 TABLE = {
@@ -415,7 +416,7 @@ def refused(finished, begin: str) -> None:
     assert len(finished.err.strip().splitlines()) == 1, finished.err
 
 
-@pytest.mark.parametrize(("command", "begin"), CASES)
+@pytest.mark.parametrize(("command", "begin"), thinned(CASES))
 def test_message(command, begin, run_task):
     words = shlex.split(command)
     task = words.pop(0) if words[0] in TASKS else "train"

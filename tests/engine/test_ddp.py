@@ -49,7 +49,7 @@ FEW = ["clipped and in parts", "torch's class weights in parts", "batch norm"]
     [
         (2, torch.float64, list(RUNS)),
         (4, torch.float64, FEW),
-        (2, torch.float32, FEW),
+        pytest.param(2, torch.float32, FEW, marks=pytest.mark.slow),
         pytest.param(4, torch.float32, list(RUNS), marks=pytest.mark.slow),
     ],
     ids=["two-float64", "four-float64", "two-float32", "four-float32"],

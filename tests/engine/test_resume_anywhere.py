@@ -6,6 +6,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
+from tests.conftest import thinned
 from tests.engine import resume_worker
 
 EPOCHS, ITERS_PER_EPOCH = 3, 3
@@ -57,7 +58,7 @@ MOMENTS += [f"{e * ITERS_PER_EPOCH:02d}-{e}" for e in range(1, EPOCHS + 1)]
 pytestmark = pytest.mark.xdist_group("resume_anywhere")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", thinned(MOMENTS, 2))
 def test_resumed_anywhere(whole, moment, in_new_process, tmp_path):
     expected, overrides, states = whole
     got = in_new_process(tmp_path, overrides, states / f"{moment}.pt")
