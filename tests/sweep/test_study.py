@@ -126,7 +126,8 @@ def test_a_line_that_is_missing_is_told_and_not_forgotten(tmp_path):
             trial, job = study.ask(), tmp_path / f"job_{number}"
             point = study.overrides(trial)
             job.mkdir()
-            (job / "job.json").write_text(json.dumps({"swept": point, "overrides": point}))
+            stored = {"number": number, "key": job.name, "swept": point, "overrides": point, "config": {}}
+            (job / "job.json").write_text(json.dumps(stored))
             study.bind(trial, job)
             study.tell(trial, 0.5)
     lines = (tmp_path / JOURNAL).read_text().splitlines(keepends=True)
