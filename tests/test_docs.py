@@ -42,6 +42,8 @@ NOT_RUN = (
     # Slow tests run these: whole runs beside a busy neighbour, and runs that are killed.
     "python scripts/benchmarks/threads.py",
     "python scripts/chaos.py --kills=5",
+    # There may be no GPU; tests/commands/test_launch.py has what is told then.
+    "python src/train.py distributed.processes=gpu",
     # Searches of many runs; tests/commands/test_search.py has short ones.
     "python src/train.py -m hydra/sweeper=optuna sweep=search",
     "python src/train.py -m hydra/sweeper=optuna sweep=search hydra.sweeper.n_trials=50 hydra/sweeper/sampler=gp",
