@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from io import IOBase, StringIO
@@ -33,16 +33,25 @@ from omegaconf.errors import OmegaConfBaseException
 from hookline.commands.arguments import check_flags, prepared
 from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, help_text
-from hookline.commands.launchers import speaks
+from hookline.commands.launchers import check_alone, speaks
 from hookline.commands.of_run import with_overrides_of_run
 from hookline.commands.peers import FAILED, PeerLost, join, peers
 from hookline.commands.resume import with_stored_overrides
 from hookline.commands.spawn import start
 from hookline.commands.together import begin_job, processes_to_start, shared_arguments
 from hookline.config import local, paths, resolvers
-from hookline.config.errors import ConfigError, ParameterError, did_you_mean, did_you_mean_key, first_line, reason_of
+from hookline.config.errors import (
+    ConfigError,
+    ParameterError,
+    did_you_mean,
+    did_you_mean_key,
+    first_line,
+    reason_of,
+    told_of,
+)
 from hookline.config.groups import group_names
 from hookline.config.structure import check_structure
+from hookline.job import Job
 from hookline.loggers.streams import open_streams, say, silence
 
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
@@ -113,7 +122,10 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     )
     mine = None
     try:
-        mine = join(os.environ) if _name_of(task) in TOGETHER else None
+        if _name_of(task) in TOGETHER:
+            mine = join(os.environ)
+        elif not any(argument in FLAGS for argument in sys.argv[1:]):
+            check_alone(os.environ, sys.argv[1:])
         if about is not None and any(argument in FLAGS for argument in sys.argv[1:]):
             print(help_text(about, config_name, local.config_folders(sys.argv[1:])), end="")
         else:
@@ -167,6 +179,18 @@ def _run(main: Callable[[], Any]) -> None:
             main()
         except SystemExit as error:
             raise ConfigError(f"--package={flags.package}: {reason_of(ValueError(told.getvalue()))}") from error
+
+
+def note_end(directory: Path, error: BaseException) -> None:
+    """Write into the run directory how a run has ended, where it has not come so far as to do so itself."""
+    job, mine = Job(directory), peers()
+    if isinstance(error, SystemExit) or (mine is not None and mine.rank != 0) or job.read_status():
+        return
+    with suppress(OSError):
+        if isinstance(error, KeyboardInterrupt):
+            job.write_status("interrupted", reason="SIGINT")
+        else:
+            job.write_status("failed", reason=explain(error, overrides()) if is_users(error) else told_of(error))
 
 
 def is_users(error: BaseException) -> bool:
@@ -401,6 +425,8 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
             count = processes_to_start(cfg) if _name_of(task) in TOGETHER else None
             return _resolve(task)(cfg) if count is None else start(_name_of(task), cfg, count)
         except BaseException as error:
+            if _name_of(task) in TOGETHER and hydra.mode == RunMode.RUN:
+                note_end(Path(hydra.runtime.output_dir), error)
             if (mine := peers()) is not None and isinstance(error, Exception):
                 mine.fail(
                     explain(error, given) if is_users(error) else reason_of(error),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hookline.config.errors import ConfigError
 
@@ -49,15 +51,37 @@ def started_by(environment: Mapping[str, str]) -> Started | None:
         return _by_torchrun(environment)
     if "SLURM_STEP_ID" in environment and "SLURM_PROCID" in environment:
         return _by_slurm(environment)
+    if "RANK" in environment:
+        raise ConfigError(f"RANK={environment['RANK']}: WORLD_SIZE must be set, too; a launcher sets both")
+    if _number(environment, "WORLD_SIZE") > 1:
+        raise ConfigError(f"WORLD_SIZE={environment['WORLD_SIZE']}: RANK must be set, too; a launcher sets both")
     return None
+
+
+def check_alone(environment: Mapping[str, str], arguments: Sequence[str]) -> None:
+    """Check that a command which runs in one process is not asked to run in several.
+
+    Raises:
+        ConfigError: a launcher has started several, or an argument asks for them.
+    """
+    command = Path(sys.argv[0]).name
+    started = started_by(environment)
+    if started is not None and started.count > 1:
+        raise ConfigError(
+            f"{command}: runs in one process, and {started.launcher} has started {started.count}: start it without"
+        )
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "distributed.processes" and value not in ("null", "1"):
+            raise ConfigError(f"{argument}: {command} runs in one process; leave it out")
 
 
 def speaks(environment: Mapping[str, str]) -> bool:
     """Say whether a process tells of an error before it has met the others: all but what is surely not the first do."""
     ranks = [environment.get(name, "") for name in ("RANK", "SLURM_PROCID") if name in environment]
     counts = [environment.get(name, "") for name in ("WORLD_SIZE", "SLURM_NTASKS") if name in environment]
-    if not ranks or not counts or not (ranks[0].isdigit() and counts[0].isdigit()):
-        return not ranks or not ranks[0].isdigit() or int(ranks[0]) == 0
+    if not ranks or not counts or not (_is_number(ranks[0]) and _is_number(counts[0])):
+        return True
     return not 0 < int(ranks[0]) < int(counts[0])
 
 
@@ -72,7 +96,7 @@ def _by_torchrun(environment: Mapping[str, str]) -> Started:
         rank,
         count,
         environment.get("MASTER_ADDR") or "localhost",
-        _number(environment, "MASTER_PORT", below=65536) if environment.get("MASTER_PORT") else 0,
+        _number(environment, "MASTER_PORT", least=1, below=65536) if environment.get("MASTER_PORT") else 0,
         agent=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT"),
     )
@@ -91,7 +115,7 @@ def _by_slurm(environment: Mapping[str, str]) -> Started:
         rank,
         count,
         environment.get("MASTER_ADDR") or ("localhost" if one else first_host(nodes)),
-        _number(environment, "MASTER_PORT", below=65536) if environment.get("MASTER_PORT") else port,
+        _number(environment, "MASTER_PORT", least=1, below=65536) if environment.get("MASTER_PORT") else port,
         attempt=_number(environment, "SLURM_RESTART_COUNT"),
     )
 
@@ -104,7 +128,11 @@ def first_host(nodes: str) -> str:
 
 def _number(environment: Mapping[str, str], name: str, least: int = 0, below: int | None = None) -> int:
     text = environment.get(name, "0")
-    if not text.isdigit() or int(text) < least or (below is not None and int(text) >= below):
+    if not _is_number(text) or int(text) < least or (below is not None and int(text) >= below):
         bounds = f">= {least}" + (f" and < {below}" if below is not None else "")
         raise ConfigError(f"{name}={text}: must be an integer {bounds}; a launcher sets it")
     return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()

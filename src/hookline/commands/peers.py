@@ -1,13 +1,15 @@
 """The processes that a launcher has started for one run: who they are, whether they live, and why they end.
 
-They meet at a store (`torch.distributed.TCPStore`). A thread in each gives a sign of life there, looks after the
-others, and ends its own process in order when one of them cannot go on: no process waits for another that has gone.
+They meet at a store (`torch.distributed.TCPStore`). A thread in each gives a sign of life there and looks after the
+others. A second one ends its own process in order when one of them, or the launcher, cannot go on, also where the store
+answers no more: no process waits for another that has gone.
 """
 
 from __future__ import annotations
 
 import _thread
 import json
+import math
 import os
 import re
 import signal
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from hookline.commands.launchers import Started
-from hookline.config.errors import ConfigError, first_line
+from hookline.config.errors import ConfigError, first_line, reason_of
 
 # Seconds between two signs of life.
 INTERVAL = 0.5
@@ -30,6 +32,10 @@ INTERVAL = 0.5
 SILENCE = 10.0
 # Seconds that processes have to come together: imports over a network may take minutes.
 JOIN = 300.0
+# Seconds after which the first process says that it waits for others, or the second that it waits for the first.
+WAITING = 10.0
+# Seconds of `distributed.timeout` where nothing says otherwise.
+TIMEOUT = 300.0
 # Seconds that a process has to find the same error itself before another's is acted upon.
 OWN = 1.0
 # Seconds that a process has to end by itself, and to write its last files then.
@@ -47,7 +53,7 @@ class Loss:
         rank: of the process that is the cause.
         reason: what happened to it.
         status: the exit status that follows: 2 for a user's error.
-        stage: where its loop was.
+        stage: where its loop was; empty if nobody knows.
         hook: the hook that was being called there.
         gone: whether the process has not said this itself, as it could not.
     """
@@ -117,12 +123,16 @@ class Peers:
 
     Args:
         started: how it was started.
+        parent: the number of the process that has started it.
+        orphaned: called where that has gone, and this process is ended without its main thread.
 
     Attributes:
         rank: its number.
         count: how many there are.
         hellos: what each has said of itself, by rank.
         loss: why the run cannot go on, None as long as it can.
+        failure: the same where this process is the cause.
+        silence, timeout: `distributed.silence` and `distributed.timeout`.
         place: says where the loop is.
         ending: says whether the run is ending by itself.
         last_words: called with the loss where the process has to be ended from the outside, if it speaks for all.
@@ -131,27 +141,54 @@ class Peers:
         ConfigError: the processes do not come together.
     """
 
-    def __init__(self, started: Started) -> None:
+    def __init__(
+        self, started: Started, parent: int | None = None, orphaned: Callable[[], None] = lambda: None
+    ) -> None:
         self.started = started
         self.rank, self.count = started.rank, started.count
         self.loss: Loss | None = None
-        self.silence = SILENCE
+        self.failure: Loss | None = None
+        self.silence, self.timeout = SILENCE, TIMEOUT
         self.place: Callable[[], str] = lambda: "start"
         self.ending: Callable[[], bool] = lambda: False
         self.last_words: Callable[[Loss], None] = lambda loss: self.speak(f"error: {self.told(loss)}")
         self._screen = os.dup(2)
         if self.rank:
             self.show_in(Path(os.devnull))
-        self._parent = os.getppid()
+        self._parent = os.getppid() if parent is None else parent
+        self._orphaned = orphaned
         self._host = self.rank == 0 and not started.agent
-        self.store = self._connect(self._host)
-        self._own = Hello.own()
-        self.store.set(f"beat/{self.rank}", "0 start")
-        self.publish(f"hello/{self.rank}", asdict(self._own))
-        self.hellos = self._meet()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+        self._place = f"{started.address}:{started.port}"
+        self.hellos: list[Hello] = []
+        # What the thread at the store has found, and how many rounds it has made: a store may answer no more.
+        self._found: Loss | None = None
+        self._launcher_gone = self._stuck = False
+        self._rounds = 0
+        self._beats: dict[int, str] = {}
+        self._threads = [threading.Thread(target=self._watch, daemon=True)]
+        self._threads[0].start()
+        try:
+            self._check_address()
+            self.store = self._connect(self._host)
+            self._own = Hello.own()
+            self.store.set(f"beat/{self.rank}", "0 start")
+            self.publish(f"hello/{self.rank}", asdict(self._own))
+            self.hellos = self._meet()
+        except BaseException:
+            self._over.set()
+            raise
+        self._threads.append(threading.Thread(target=self._look_after, daemon=True))
+        self._threads[1].start()
+
+    def _check_address(self) -> None:
+        try:
+            socket.getaddrinfo(self.started.address, self.started.port)
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(
+                f"MASTER_ADDR={self.started.address}: the processes cannot meet there: this host is not known"
+                f" ({reason_of(error)})"
+            ) from error
 
     def _connect(self, host: bool = False) -> Any:
         from torch.distributed import DistNetworkError, PrefixStore, TCPStore
@@ -169,7 +206,12 @@ class Peers:
 
     def _meet(self) -> list[Hello]:
         keys, until = [f"hello/{rank}" for rank in range(self.count)], time.monotonic() + JOIN
+        waited = False
         while not self.store.check(keys):
+            if self.rank == 0 and not waited and time.monotonic() > until - JOIN + WAITING:
+                waited = True
+                missing = sum(not self.store.check([key]) for key in keys)
+                self.speak(f"waiting for {missing} of {self.count} processes at {self._place}")
             if time.monotonic() > until:
                 absent = [rank for rank, key in enumerate(keys) if not self.store.check([key])]
                 raise ConfigError(
@@ -209,7 +251,18 @@ class Peers:
 
     def fail(self, reason: str, status: int = FAILED, stage: str = "start", hook: str | None = None) -> None:
         """Tell the others that this process cannot go on; the first word of that counts."""
-        self._post(self.store, Loss(self.rank, reason, status, stage, hook))
+        self.failure = Loss(self.rank, reason, status, stage, hook)
+        self._post(self.store, self.failure)
+
+    def end_together(self) -> None:
+        """Wait until all processes have come to the end of the run, so that none of them is well without the others.
+
+        Raises:
+            PeerLost: another process cannot go on.
+        """
+        self.publish(f"end/{self.rank}", True)
+        for rank in range(self.count):
+            self.ask(f"end/{rank}")
 
     def _post(self, store: Any, loss: Loss) -> Loss:
         try:
@@ -258,7 +311,8 @@ class Peers:
         """Return that the first process has gone, where it kept the store."""
         if self.started.agent or self.rank == 0:
             return None
-        return Loss(0, "has gone without a word, and the store that it kept", gone=True)
+        stage = self._beats.get(0, "")
+        return Loss(0, "has gone without a word, and the store that it kept", gone=True, stage=stage)
 
     def _place_of(self, store: Any, rank: int) -> str:
         return str(store.get(f"beat/{rank}").decode().partition(" ")[2])
@@ -269,7 +323,7 @@ class Peers:
             places = {rank: self._place_of(self.store, rank) for rank in range(self.count) if rank != self.rank}
         except RuntimeError:
             return self._store_lost()
-        if not re.search("(?i)timed? ?out", str(error)):
+        if not self._lasted(str(error)):
             return None
         elsewhere = [rank for rank, place in places.items() if place != self.place()]
         if not elsewhere:
@@ -278,6 +332,11 @@ class Peers:
         reason = "has kept the others waiting for longer than distributed.timeout"
         return self._post(self.store, Loss(rank, reason, stage=places[rank], gone=True))
 
+    def _lasted(self, text: str) -> bool:
+        """Say whether an error is that a collective call has waited for as long as `distributed.timeout`."""
+        waited = [int(number) for number in re.findall(r"(\d+) ?(?:ms|milliseconds)\b", text)]
+        return re.search("(?i)timed? ?out", text) is not None and max(waited, default=math.inf) >= 900 * self.timeout
+
     def told(self, loss: Loss) -> str:
         """Return a loss in words."""
         hello = self.hellos[loss.rank]
@@ -285,7 +344,8 @@ class Peers:
         if loss.status != FAILED:
             return f"{where}: {loss.reason}"
         if loss.gone:
-            return f"{where} {loss.reason}; it was in {loss.stage}"
+            seen = f"; last seen in {loss.stage}" if loss.stage not in ("", "start") else ""
+            return f"{where} {loss.reason}{seen}"
         at = f"hooks.{loss.hook}, in {loss.stage}" if loss.hook else loss.stage
         return f"{where} failed in {at}: {loss.reason}"
 
@@ -294,6 +354,8 @@ class Peers:
         first_is_gone = self.loss is not None and self.loss.gone and self.loss.rank == 0
         if self.rank == 0 or not first_is_gone:
             return self.rank == 0 and not first_is_gone
+        if self._stuck:  # the store does not answer
+            return self.rank == 1
         try:
             return bool(self.store.compare_set("speaker", "", str(self.rank)).decode() == str(self.rank))
         except RuntimeError:
@@ -316,37 +378,55 @@ class Peers:
         os.dup2(file, 2)
         os.close(file)
 
-    def _watch(self) -> None:
-        """Give signs of life, and look after the others."""
+    def _look_after(self) -> None:
+        """Give signs of life at the store, and look there for the others'; a call of the store may never return."""
         from torch.distributed import DistError
 
         store = None
         beats: dict[int, bytes] = {}
         silent = dict.fromkeys(range(1, self.count) if self.rank == 0 else [0], 0)
-        number = 0
-        while not self._over.wait(INTERVAL):
-            number += 1
+        while not self._over.wait(INTERVAL) and self._found is None:
             try:
                 store = store or self._connect()
-                store.set(f"beat/{self.rank}", f"{number} {self.place()}")
+                store.set(f"beat/{self.rank}", f"{self._rounds} {self.place()}")
                 loss = self._look(store)
                 for rank, beat in zip(silent, store.multi_get([f"beat/{rank}" for rank in silent]), strict=True):
                     silent[rank] = silent[rank] + 1 if beat == beats.get(rank) else 0
-                    beats[rank] = beat
+                    beats[rank], self._beats[rank] = beat, beat.decode().partition(" ")[2]
                     if loss is None and silent[rank] * INTERVAL >= self.silence and not store.check([f"done/{rank}"]):
                         reason = f"has given no sign of life for {self.silence:g} seconds"
                         loss = self._post(store, Loss(rank, reason, gone=True, stage=self._place_of(store, rank)))
             except (DistError, ConfigError, RuntimeError):
                 loss = self._store_lost()
-                if loss is None:
-                    self._end_without_launcher()
-                    return
-            if os.getppid() != self._parent:
+                self._launcher_gone = loss is None
+            self._found = self._found or loss
+            self._rounds += 1
+            if self._launcher_gone:
+                return
+
+    def _watch(self) -> None:
+        """End this process where the launcher has gone, another process cannot go on, or the store does not answer."""
+        seen = waited = 0
+        while not self._over.wait(INTERVAL):
+            if self._launcher_gone or os.getppid() != self._parent:
                 self._end_without_launcher()
                 return
-            if loss is not None:
-                self._end_with(loss)
+            waited = waited + 1 if self._rounds == seen else 0
+            seen = self._rounds
+            if not self.hellos:
+                if self.rank == 1 and not self.started.agent and waited * INTERVAL == WAITING:
+                    self.speak(f"waiting for process 0 at {self._place}")
+            elif self._found is not None:
+                self._end_with(self._found)
                 return
+            elif waited * INTERVAL >= self.silence and self._first_keeps_store():
+                self._stuck = True
+                reason = f"has given no sign of life for {self.silence:g} seconds"
+                self._found = Loss(0, reason, gone=True, stage=self._beats.get(0, ""))
+
+    def _first_keeps_store(self) -> bool:
+        """Say whether a store that does not answer means that the first process, or its machine, does not."""
+        return self.rank != 0 and not (self.started.agent and 0 in self.here)
 
     def _end_with(self, loss: Loss) -> None:
         """End this process in order, as another one cannot go on; by force, if it does not come to its end."""
@@ -362,7 +442,9 @@ class Peers:
 
     def _end_without_launcher(self) -> None:
         """End this process in order, as the launcher has gone, which would have ended it."""
-        if not self._over.is_set() and not self._end_main():
+        begun = bool(self.hellos)
+        if not self._over.is_set() and not (begun and self._end_main()):
+            self._orphaned()
             os._exit(128 + signal.SIGTERM)
 
     def _end_main(self) -> bool:
@@ -390,7 +472,8 @@ class Peers:
         if self._over.is_set():
             return
         self._over.set()
-        self._thread.join(2 * INTERVAL)
+        for thread in self._threads:
+            thread.join(2 * INTERVAL)
         try:
             self.store.set(f"done/{self.rank}", "")
             until = time.monotonic() + 10.0
@@ -406,10 +489,10 @@ class Peers:
 
 
 def of_collective(error: BaseException) -> bool:
-    """Say whether an error comes from a collective call: the backends raise plain errors for many of their own."""
+    """Say whether an error comes from a collective call: gloo's are plain ones that name a line of its source."""
     from torch.distributed import DistError
 
-    words = r"gloo|NCCL|collective|closed by peer|Timed out waiting|Socket|ProcessGroup"
+    words = r"gloo/\S+:\d+\]|^Application timeout caused pair closure"
     return isinstance(error, DistError) or (
         isinstance(error, RuntimeError) and re.search(words, str(error)) is not None
     )
@@ -419,8 +502,10 @@ def of_collective(error: BaseException) -> bool:
 _peers: list[Peers] = []
 
 
-def join(environment: Mapping[str, str]) -> Peers | None:
-    """Come together with the other processes that a launcher has started, None where there are none."""
+def join(
+    environment: Mapping[str, str], parent: int | None = None, orphaned: Callable[[], None] = lambda: None
+) -> Peers | None:
+    """Come together with the other processes that a launcher has started, None where there are none (see `Peers`)."""
     from hookline.commands.launchers import started_by
 
     started = started_by(environment)
@@ -428,7 +513,7 @@ def join(environment: Mapping[str, str]) -> Peers | None:
         return None
     # What torch says of its sockets is not for the screen: each failure is told in words of ours.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
-    _peers[:] = [Peers(started)]
+    _peers[:] = [Peers(started, parent, orphaned)]
     return _peers[0]
 
 

@@ -11,9 +11,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
+import signal
+import socket
 import sys
 import tempfile
+import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -29,6 +34,8 @@ from hookline.commands.peers import FAILED, join
 from hookline.commands.together import begin_job, check_gpus, processes_to_start
 from hookline.config import local, resolvers
 from hookline.config.errors import ConfigError, reason_of
+from hookline.job import Job
+from hookline.origin import this_process
 
 # What a process needs of Hydra's node.
 HYDRA = ("run", "sweep", "job", "job_logging", "overrides", "runtime", "verbose", "callbacks", "mode")
@@ -67,18 +74,54 @@ def start(name: str, cfg: DictConfig, count: int) -> Any:
             "directory": HydraConfig.get().runtime.output_dir,
             "arguments": sys.argv,
             "command": sys.orig_argv,
+            "parent": os.getpid(),
         }
         (folder / JOB_FILE).write_text(json.dumps(job))
-        status = launch(folder, count)
+        run, began = Job(Path(HydraConfig.get().runtime.output_dir)), time.perf_counter()
+        before = run.read_status()
+        end = launch(folder, count)
         if (folder / ERROR_FILE).is_file():
             raise ConfigError(json.loads((folder / ERROR_FILE).read_text()))
-        if status:
-            sys.exit(status)
+        if end.status:
+            after = run.read_status()
+            if after == before or after.get("status") == "running":
+                tell(end, time.perf_counter() - began)
+            sys.exit(end.status)
         return json.loads((folder / VALUE_FILE).read_text())
 
 
-def launch(folder: Path, count: int) -> int:
-    """Start the processes and return the exit status that follows from theirs once all have ended."""
+@dataclass(frozen=True)
+class End:
+    """How the processes have ended.
+
+    Attributes:
+        status: the exit status that follows.
+        reason: what has become of the one that ended first; empty where they did not fail.
+        signal: the name of the signal that ended this process, and so all.
+    """
+
+    status: int = 0
+    reason: str = ""
+    signal: str = ""
+
+
+def tell(end: End, seconds: float) -> None:
+    """Tell how the processes have ended, and write it into the run directory: before they have met, they cannot."""
+    from hookline.commands.train import finish, interrupted_line
+    from hookline.engine.runner import Interrupted
+
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task)
+    job = Job(Path(HydraConfig.get().runtime.output_dir), overrides=given, origin=this_process())
+    if end.signal:
+        finish(job, None, seconds, Interrupted(end.signal), end.signal)
+        log.info(interrupted_line(None, end.signal))
+    else:
+        finish(job, None, seconds, RuntimeError(end.reason), end.reason)
+        log.error(end.reason)
+
+
+def launch(folder: Path, count: int) -> End:
+    """Start the processes and return how they have ended once all have."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -106,10 +149,15 @@ def launch(folder: Path, count: int) -> int:
         elastic_launch(config, sys.executable)("-m", "hookline.commands.spawn", str(folder))
     except ChildFailedError as error:
         statuses = [failure.exitcode for failure in error.failures.values()]
-        return max((status for status in statuses if status > 0), default=FAILED)
+        rank, first = error.get_first_failure()
+        how = f"ended with exit status {first.exitcode}"
+        if first.exitcode < 0:
+            how = f"was killed by {signal.Signals(-first.exitcode).name}"
+        reason = f"process {rank} ({socket.gethostname()}, pid {first.pid}) {how}"
+        return End(max((status for status in statuses if status > 0), default=FAILED), reason)
     except SignalException as error:
-        return 128 + int(error.sigval)
-    return 0
+        return End(128 + int(error.sigval), signal=signal.Signals(error.sigval).name)
+    return End()
 
 
 def main(folder: Path) -> int:
@@ -121,9 +169,16 @@ def main(folder: Path) -> int:
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    job = json.loads((folder / JOB_FILE).read_text())
+    try:
+        job = json.loads((folder / JOB_FILE).read_text())
+    except FileNotFoundError:  # the parent has gone, and another process has removed what it left
+        return 128 + signal.SIGTERM
     sys.argv[:], sys.orig_argv[:] = job["arguments"], job["command"]
-    mine = join(os.environ)
+
+    def remove() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    mine = join(os.environ, job["parent"], remove)
     assert mine is not None
     load(job["task"].partition(":")[0])
     try:
@@ -142,6 +197,8 @@ def main(folder: Path) -> int:
         return USER_ERROR if users else FAILED
     finally:
         mine.leave()
+        if os.getppid() != job["parent"]:
+            remove()
 
 
 def _run(job: dict[str, Any], rank: int) -> Any:

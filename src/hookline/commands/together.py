@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hookline.engine.processes import Processes
 
 MOST = 4096
+WEEK = 7 * 24 * 3600
 GPU = "gpu"
 # Keys that say how a process is run, and so may differ between nodes.
 OF_EACH = ("hydra", "launcher", "sweep")
@@ -41,10 +42,13 @@ def shared_arguments(mine: Peers, arguments: Sequence[str]) -> list[str]:
     """
     if mine.rank == 0:
         for rank, hello in enumerate(mine.hellos):
-            if hello.arguments != mine.hellos[0].arguments:
-                first, other = (" ".join(one.arguments) or "none" for one in (mine.hellos[0], hello))
+            # Where their order makes a difference, so do the configs.
+            first, other = mine.hellos[0].arguments, hello.arguments
+            own = " ".join(argument for argument in other if argument not in first)
+            lacks = " ".join(argument for argument in first if argument not in other)
+            if own or lacks:
                 told = f"process {rank} ({hello.host}) was started with other arguments than process 0"
-                raise ConfigError(f"{told}: {other}, not {first}")
+                raise ConfigError(f"{told}: {own or 'nothing'} in place of {lacks or 'nothing'}")
         if check_flags(arguments).multirun:
             raise ConfigError(
                 f"--multirun: a sweep starts the processes of its jobs itself: leave out {mine.started.launcher}, and"
@@ -149,7 +153,7 @@ def option_of(node: Any) -> str:
 
 def _checked_processes(node: Any) -> int | None:
     """Return how many processes the node asks for, None where it leaves that to a launcher."""
-    check_number("timeout", node.timeout, gt=0)
+    check_number("timeout", node.timeout, ge=2, le=WEEK)
     check_number("silence", node.silence, ge=2)
     check_choice("backend", node.backend, ("auto", "gloo", "nccl"))
     wanted = node.processes
@@ -160,10 +164,9 @@ def _checked_processes(node: Any) -> int | None:
         if not found:
             raise ParameterError("processes", GPU, "a number: this machine has no GPU that can be used")
         return found
-    if isinstance(wanted, str):
-        raise ParameterError("processes", wanted, "null, gpu or an integer > 0")
-    check_number("processes", wanted, gt=0, le=MOST, integer=True)
-    return int(wanted)
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or not 0 < wanted <= MOST:
+        raise ParameterError("processes", wanted, f"null, gpu or an integer > 0 and <= {MOST}")
+    return wanted
 
 
 def gpus() -> int:
@@ -212,7 +215,7 @@ def process_group(cfg: DictConfig) -> Iterator[Processes]:
         return
     from torch import distributed as dist
 
-    mine.silence = float(cfg.distributed.silence)
+    mine.silence, mine.timeout = float(cfg.distributed.silence), float(cfg.distributed.timeout)
     device, number = own_device(cfg, mine)
     backend = {"auto": "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"}.get(
         cfg.distributed.backend, cfg.distributed.backend
@@ -222,7 +225,7 @@ def process_group(cfg: DictConfig) -> Iterator[Processes]:
     if len(mine.here) == mine.count:
         # By itself gloo takes the interface of the host's name, which need not be known on one machine.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    limit = timedelta(seconds=float(cfg.distributed.timeout))
+    limit = timedelta(seconds=mine.timeout)
     try:
         dist.init_process_group(
             backend,
@@ -234,6 +237,11 @@ def process_group(cfg: DictConfig) -> Iterator[Processes]:
         )
     except RuntimeError as error:
         loss = mine.cause_of(error)
+        if loss is None and isinstance(error, dist.DistStoreError):
+            raise ConfigError(
+                f"distributed.timeout={cfg.distributed.timeout}: the processes have not come together within it; give"
+                " a longer one"
+            ) from error
         if loss is None:
             raise
         raise PeerLost(loss) from error

@@ -91,8 +91,8 @@ def train(cfg: DictConfig) -> float:
             log.error(mine.told(loss))
             return
         if runner is not None:
-            runner.status, runner.failure = "failed", Failure(mine.told(loss), loss.stage, loss.hook)
-        finish(job, runner, time.perf_counter() - started, PeerLost(loss))
+            runner.status, runner.failure = "failed", Failure(loss.reason, loss.stage, loss.hook)
+        finish(job, runner, time.perf_counter() - started, PeerLost(loss), mine.told(loss))
         if loss.status != USER_ERROR:
             log.error(mine.told(loss))
             if mine.rank:
@@ -114,6 +114,8 @@ def train(cfg: DictConfig) -> float:
             attach(runner)
             # What an earlier part of the run has left is touched only once its state fits.
             runner.run(state, force=cfg.resume_force, begin=begin)
+            if mine is not None:
+                mine.end_together()
     except PeerLost as error:
         assert mine is not None
         end_as_lost(error.loss)
@@ -130,10 +132,11 @@ def train(cfg: DictConfig) -> float:
             job.put_status(status)
         raise ConfigError(f"resume={cfg.resume}: {error}") from error
     except BaseException as error:
+        own = mine.told(mine.failure) if mine is not None and mine.failure is not None else None
         if first:
-            finish(job, runner, time.perf_counter() - started, error)
+            finish(job, runner, time.perf_counter() - started, error, None if is_users(error) else own)
         if runner is not None and runner.failure is not None and not is_users(error):
-            log.error(failed_line(runner.failure))
+            log.error(own or failed_line(runner.failure))
         if isinstance(error, SystemExit):  # a hook's: the run has not come to its end, whatever status it asks for
             sys.exit(error.code or 1)
         raise
@@ -219,8 +222,18 @@ def failed_line(failure: Failure) -> str:
     return f"failed in {place}: {failure.reason}"
 
 
-def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None) -> None:
-    """Write into the run directory how the run ended; `runner` is None if it could not be built."""
+def finish(
+    job: Job, runner: Runner | None, seconds: float, error: BaseException | None = None, reason: str | None = None
+) -> None:
+    """Write into the run directory how the run ended.
+
+    Args:
+        job: the run directory.
+        runner: None if it could not be built.
+        seconds: how long the run took.
+        error: what ended it, None where it came to its end.
+        reason: why it ended; None: as `runner` or `error` says.
+    """
     interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
     result: dict[str, Any] = {"status": "interrupted" if interrupted else "failed"}
     if error is not None:
@@ -231,8 +244,10 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
             result |= {"reason": runner.failure.reason, "stage": runner.failure.stage, "hook": runner.failure.hook}
         elif runner.stop_reason:
             result["reason"] = runner.stop_reason
+    if reason is not None:
+        result["reason"] = reason
     where = how_far(runner) if runner else {}
-    reason = {"reason": result["reason"]} if "reason" in result else {}
+    why = {"reason": result["reason"]} if "reason" in result else {}
     result |= {
         "monitor": runner.monitor if runner else None,
         "final": _final(runner) if runner else {},
@@ -248,7 +263,7 @@ def finish(job: Job, runner: Runner | None, seconds: float, error: BaseException
         "git_commit": job.origin.git_commit,
     }
     try:
-        job.write_status(result["status"], **where, **reason)
+        job.write_status(result["status"], **where, **why)
         job.write_result(result)
     except OSError as failed:  # a full disk must not hide how the run ended
         log.error("the outcome, %s, could not be written: %s", result["status"], reason_of(failed))

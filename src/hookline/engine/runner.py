@@ -249,8 +249,8 @@ class Runner:
             self.stop_training, self.stop_reason, self.stop_status = True, reason, status
 
     def interrupt(self, signal: str) -> None:
-        """End the run as soon as its state is whole; called from a signal's handler."""
-        self._signal = signal
+        """End the run as soon as its state is whole; called from a signal's handler. The first signal is the cause."""
+        self._signal = self._signal or signal
 
     def check_interrupt(self) -> None:
         """Raise `Interrupted` if the run, by any of its processes, was asked to end."""
