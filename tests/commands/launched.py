@@ -11,22 +11,26 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from tests.commands.one_node import free_port
+
 from hookline.commands.launchers import Started
 
 LIMIT = 60.0
 
 
-def launched(count: int, work: Callable[..., None], *arguments: Any) -> list[int]:
+def launched(count: int, work: Callable[..., None], *arguments: Any, agent: bool = True) -> list[int]:
     """Run `work(peers, *arguments)` in so many processes, and return their exit statuses.
 
-    This process keeps the store, as torchrun does. The test fails when they do not all end in time.
+    This process keeps the store, as torchrun does, or with `agent=False` the first of them, as under srun. The test
+    fails when they do not all end in time.
     """
     from torch.distributed import TCPStore
 
     store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=LIMIT))
+    port = store.port if agent else free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch.distributed", "hookline.commands.peers"])
-    workers = [context.Process(target=_work, args=(rank, count, store.port, work, arguments)) for rank in range(count)]
+    workers = [context.Process(target=_work, args=(rank, count, port, agent, work, arguments)) for rank in range(count)]
     for worker in workers:
         worker.start()
     until = time.monotonic() + LIMIT
@@ -41,12 +45,12 @@ def launched(count: int, work: Callable[..., None], *arguments: Any) -> list[int
             worker.join()
 
 
-def _work(rank: int, count: int, port: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _work(rank: int, count: int, port: int, agent: bool, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     from hookline.commands.peers import PeerLost, Peers
 
     sys.argv[1:] = []
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    mine = Peers(Started("a test", rank, count, "localhost", port, agent=True))
+    mine = Peers(Started("a test", rank, count, "localhost", port, agent=agent))
     status = 0
     try:
         work(mine, *arguments)

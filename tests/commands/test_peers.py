@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 from tests.commands.launched import launched, wait_for_ever
+from tests.commands.one_node import free_port
 
 from hookline.commands.launchers import Started, first_host, started_by
 from hookline.config.errors import ConfigError
@@ -61,6 +64,10 @@ def test_the_first_host_of_slurms_list(nodes, first):
         ({**TORCHRUN, "RANK": "4"}, "RANK=4: must be an integer >= 0 and < 4"),
         ({**TORCHRUN, "WORLD_SIZE": "many"}, "WORLD_SIZE=many: must be an integer >= 1"),
         ({**TORCHRUN, "MASTER_PORT": "99999"}, "MASTER_PORT=99999: must be"),
+        ({**TORCHRUN, "RANK": "²"}, "RANK=²: must be an integer >= 0 and < 4"),
+        ({**TORCHRUN, "MASTER_PORT": "0"}, "MASTER_PORT=0: must be an integer >= 1"),
+        ({"RANK": "1"}, "RANK=1: WORLD_SIZE must be set, too"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2: RANK must be set, too"),
         ({"RANK": "0", "WORLD_SIZE": "2"}, "WORLD_SIZE=2: MASTER_ADDR and MASTER_PORT must be set"),
         ({**SLURM, "SLURM_PROCID": "-1"}, "SLURM_PROCID=-1: must be"),
     ],
@@ -109,6 +116,95 @@ def test_all_end_with_one_and_one_of_them_tells_it(how, rank, count, statuses, t
     assert len(lines) == 1
     assert f"process {rank} (" in lines[0]
     assert told in lines[0]
+
+
+def test_a_first_process_that_is_stopped_with_its_store_is_missed(tmp_path):
+    assert launched(2, lose, "SIGSTOP", 0, str(tmp_path), agent=False) == [-9, 1]
+    (line,) = (tmp_path / "told1").read_text().splitlines()
+    assert re.match(r"process 0 \(.*\) has given no sign of life for 2 seconds$", line)
+
+
+def end_one(mine, rank: int, place: str) -> None:
+    mine._screen = os.open(f"{place}/told{mine.rank}", os.O_WRONLY | os.O_CREAT)
+    if mine.rank == rank:
+        mine.fail("ValueError: no luck", stage="after_run")
+        raise SystemExit
+    mine.end_together()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_fails_at_the_very_end_is_missed(rank, tmp_path):
+    assert launched(2, end_one, rank, str(tmp_path))[1 - rank] == 1
+    told = [path.read_text() for path in tmp_path.glob("told*")]
+    if rank:  # the first process tells it; of itself it does so with a trace
+        assert re.fullmatch(r"process 1 \(.*\) failed in after_run: ValueError: no luck\n", "".join(told))
+
+
+def orphan(place: str, port: int) -> None:
+    """Wait for a process that never comes, while the parent ends."""
+    from hookline.commands.peers import Peers
+
+    if pid := os.fork():
+        Path(place, "child").write_text(str(pid))
+        time.sleep(1)
+        os._exit(0)
+    os.setsid()
+    started = Started("a test", 1, 2, "localhost", port, agent=False)
+    Peers(started, orphaned=lambda: Path(place, "orphaned").touch())
+
+
+def test_a_process_whose_launcher_goes_before_they_meet_does_not_wait(tmp_path):
+    process = multiprocessing.get_context("forkserver").Process(target=orphan, args=(str(tmp_path), free_port()))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    until = time.monotonic() + 15
+    child = Path("/proc", (tmp_path / "child").read_text())
+    while child.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not child.exists()
+    assert (tmp_path / "orphaned").exists()
+
+
+def test_a_host_that_is_not_known_is_refused_at_once():
+    from hookline.commands.peers import Peers
+
+    with pytest.raises(ConfigError, match=r"^MASTER_ADDR=no\.such\.host\.invalid: .* this host is not known"):
+        Peers(Started("a test", 0, 2, "no.such.host.invalid", 29500))
+
+
+def test_the_first_process_says_that_it_waits(tmp_path, monkeypatch, capfd):
+    from hookline.commands import peers
+
+    monkeypatch.setattr(peers, "WAITING", 0.3)
+    monkeypatch.setattr(peers, "JOIN", 1.0)
+    port = free_port()
+    with pytest.raises(ConfigError, match="of 2 processes these have not come within 1 seconds: 1"):
+        peers.Peers(Started("a test", 0, 2, "localhost", port))
+    assert capfd.readouterr().err == f"waiting for 1 of 2 processes at localhost:{port}\n"
+
+
+def blame(mine, place: str) -> None:
+    mine.timeout = 5.0
+    errors = [
+        ("Timed out waiting for my own server", False),
+        ("my own Socket collective gloo error", False),
+        ("[/x/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1000ms for recv operation", False),
+        ("[/x/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 5000ms for recv operation", True),
+    ]
+    if mine.rank == 0:
+        mine.place = lambda: "update of iteration 1"
+        found = [(text, mine.cause_of(RuntimeError(text)) is not None) for text, _ in errors]
+        Path(place, "same").write_text(str(found == errors))
+        mine.publish("blamed", True)
+        mine.loss = None
+        return
+    mine.ask("blamed")
+
+
+def test_only_a_collective_call_that_has_waited_long_enough_blames_another(tmp_path):
+    launched(2, blame, str(tmp_path))
+    assert (tmp_path / "same").read_text() == "True"
 
 
 def end_in_turn(mine) -> None:

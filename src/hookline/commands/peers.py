@@ -243,11 +243,17 @@ class Peers:
         Raises:
             PeerLost: another process cannot go on.
         """
-        while not self.store.check([key]):
-            if self.loss is not None:
-                raise PeerLost(self.loss)
-            time.sleep(0.02)
-        return json.loads(self.store.get(key))
+        try:
+            while not self.store.check([key]):
+                if self.loss is not None:
+                    raise PeerLost(self.loss)
+                time.sleep(0.02)
+            return json.loads(self.store.get(key))
+        except RuntimeError as error:
+            loss = self.cause_of(error)
+            if loss is None:
+                raise
+            raise PeerLost(loss) from error
 
     def fail(self, reason: str, status: int = FAILED, stage: str = "start", hook: str | None = None) -> None:
         """Tell the others that this process cannot go on; the first word of that counts."""
