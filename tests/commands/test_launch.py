@@ -12,10 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.commands.one_node import free_port, has_slurm, slurm
 from tests.conftest import ROOT
+
+from hookline.commands.peers import Hello
+from hookline.commands.show_data import show_data
+from hookline.commands.spawn import End
+from hookline.commands.together import shared_arguments
+from hookline.config.errors import ConfigError
 
 TRAIN = str(ROOT / "src" / "train.py")
 SHORT = [
@@ -36,6 +43,23 @@ class Slow(Hook):
     def between_updates(self, runner):
         Path("begun").touch()
         time.sleep(0.1)
+"""
+FAIL_AT = """
+from hookline.hooks import Hook
+
+class FailAt(Hook):
+    def __init__(self, rank, stage):
+        self.rank, self.stage = rank, stage
+
+    def after_train_iter(self, runner):
+        self.fail(runner, "after_train_iter")
+
+    def after_run(self, runner):
+        self.fail(runner, "after_run")
+
+    def fail(self, runner, stage):
+        if (runner.processes.rank, stage) == (self.rank, self.stage):
+            raise ValueError("no luck")
 """
 LIMIT = 150
 
@@ -68,6 +92,12 @@ def left(folder: Path) -> list[str]:
         except OSError:
             continue
     return [command for command in found if command]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes of a run that a command has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if b"hookline.commands.spawn" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def until(condition: Callable[[], object], seconds: float = LIMIT) -> None:
@@ -242,9 +272,13 @@ def test_tasks_of_srun_share_a_run(tmp_path):
             ["distributed=ddp"],
             "distributed=ddp: nothing says how many processes there are: give distributed.processes=2",
         ),
-        (["distributed.processes=0"], "distributed.processes=0: must be an integer > 0"),
+        (["distributed.processes=0"], "distributed.processes=0: must be null, gpu or an integer > 0 and <= 4096"),
+        (["distributed.processes=1.5"], "distributed.processes=1.5: must be null, gpu or an integer > 0"),
+        (["distributed.processes=true"], "distributed.processes=true: must be null, gpu or an integer > 0"),
         (["distributed.processes=many"], "distributed.processes=many: must be null, gpu or an integer > 0"),
-        (["distributed.timeout=0"], "distributed.timeout=0: must be a number > 0"),
+        (["distributed.timeout=0"], "distributed.timeout=0: must be a number >= 2 and <= 604800"),
+        (["distributed.timeout=0.5"], "distributed.timeout=0.5: must be a number >= 2"),
+        (["distributed.timeout=1e30"], "distributed.timeout=1e+30: must be a number >= 2 and <= 604800"),
         (["distributed.silence=0"], "distributed.silence=0: must be a number >= 2"),
         (["distributed.backend=mpi"], "distributed.backend=mpi: must be one of auto, gloo, nccl"),
         (
@@ -259,6 +293,101 @@ def test_wrong_input(arguments, message, train):
     assert finished.status == 2
     assert finished.err.startswith(f"error: {message}"), finished.err
     assert len(finished.err.splitlines()) == 1
+    told = read(only_run(finished.cwd), "status.json")
+    assert (told["status"], told["reason"]) == ("failed", finished.err.strip().removeprefix("error: "))
+
+
+def hello(rank: int, *arguments: str) -> Hello:
+    return Hello(f"node{rank}", f"machine{rank}", 1, "1", (0,), arguments)
+
+
+def test_arguments_are_the_same_in_any_order_and_else_what_differs_is_told():
+    first = ("seed=1", "model=resnet18", "optimizer=adamw")
+    same = SimpleNamespace(rank=0, hellos=[hello(0, *first), hello(1, *reversed(first))])
+    assert shared_arguments(same, first) == list(first)
+    other = SimpleNamespace(rank=0, hellos=[hello(0, *first), hello(1, "seed=2", *first[1:])])
+    message = r"^process 1 \(node1\) was started with other arguments than process 0: seed=2 in place of seed=1$"
+    with pytest.raises(ConfigError, match=message):
+        shared_arguments(other, first)
+
+
+def test_commands_of_one_process_say_so(run_task, monkeypatch):
+    finished = run_task(show_data, "show_data", "distributed.processes=2")
+    assert finished.status == 2
+    assert re.fullmatch(r"error: distributed.processes=2: \S+ runs in one process; leave it out\n", finished.err)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    finished = run_task(show_data, "show_data")
+    assert finished.status == 2
+    assert re.fullmatch(
+        r"error: \S+: runs in one process, and the environment has started 2: start it without\n", finished.err
+    )
+    assert not (finished.cwd / "outputs").exists()
+    monkeypatch.setenv("RANK", "1")  # the first one has told it
+    assert run_task(show_data, "show_data").err == ""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "told"),
+    [
+        (
+            End(1, "process 1 (node1, pid 42) was killed by SIGKILL"),
+            "failed",
+            "process 1 (node1, pid 42) was killed by",
+        ),
+        (End(143, signal="SIGTERM"), "interrupted", "interrupted (SIGTERM) before the first update was done"),
+    ],
+)
+def test_what_ends_processes_before_they_have_met_is_told(end, status, told, train, monkeypatch):
+    monkeypatch.setattr("hookline.commands.spawn.launch", lambda folder, count: end)
+    finished = train("distributed.processes=2", "runner.device=cpu")
+    assert finished.status == end.status
+    assert told in finished.out
+    for name in ("status.json", "result.json"):
+        assert read(only_run(finished.cwd), name)["status"] == status
+        assert read(only_run(finished.cwd), name)["reason"] == (end.reason or end.signal)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_as_it_starts_is_named(tmp_path):
+    process = start(tmp_path, sys.executable, TRAIN, "distributed.processes=2", *SHORT)
+    until(lambda: children(process.pid))
+    pid = children(process.pid)[-1]
+    os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 1, out + err
+    (line,) = (out + err).splitlines()
+    assert re.fullmatch(rf"process \d \(.*, pid {pid}\) was killed by SIGKILL", line)
+    assert read(only_run(tmp_path), "status.json")["reason"] == line
+    until(lambda: not left(tmp_path), 15)
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_killed_as_its_processes_start_leaves_nothing(tmp_path):
+    place = tmp_path / "tmp"
+    place.mkdir()
+    process = start(tmp_path, sys.executable, TRAIN, "distributed.processes=2", *SHORT, TMPDIR=str(place))
+    until(lambda: len(children(process.pid)) == 2)
+    process.kill()
+    process.communicate(timeout=LIMIT)
+    until(lambda: not left(tmp_path), 30)
+    assert list(place.glob("hookline_*")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rank", "stage"), [(0, "after_train_iter"), (1, "after_run")])
+def test_whichever_process_fails_is_named(rank, stage, tmp_path):
+    (tmp_path / "mine.py").write_text(FAIL_AT)
+    fail = ["+hooks.mine._target_=mine.FailAt", f"+hooks.mine.rank={rank}", f"+hooks.mine.stage={stage}"]
+    status, out, _ = run(tmp_path, sys.executable, TRAIN, "distributed.processes=2", *SHORT, *fail)
+    assert status == 1
+    (line,) = [line for line in out.splitlines() if "no luck" in line]
+    assert re.fullmatch(rf"process {rank} \(.*\) failed in hooks.mine, in {stage}: ValueError: no luck", line)
+    for name in ("status.json", "result.json"):
+        found = read(only_run(tmp_path), name)
+        assert (found["status"], found["reason"]) == ("failed", line)
 
 
 @pytest.mark.parametrize(
