@@ -256,6 +256,20 @@ def everything() -> list[Hook]:
     return [TrainMetricsHook(), EvaluationHook(), CheckpointHook()]
 
 
+def test_the_first_of_two_signals_is_the_cause():
+    from hookline.engine.runner import Interrupted
+
+    class Two(Hook):
+        def after_train_iter(self, runner):
+            runner.interrupt("SIGINT")
+            runner.interrupt("SIGTERM")  # which a launcher sends after it
+
+    runner = toy_runner(Two(), max_epochs=1)
+    with pytest.raises(Interrupted):
+        runner.run()
+    assert runner.stop_reason == "SIGINT"
+
+
 @pytest.mark.parametrize(
     "stage", ["before_train_iter", "before_backward", "after_train_iter", "between_updates", "before_train_epoch",
               "after_train_epoch", "before_val_iter", "after_val_epoch", "after_record"]

@@ -116,6 +116,8 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # What torch's profiler says of itself is not for the screen; it reads this when torch is imported.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    # Torch sets this only once it is imported; where Ctrl-C comes before, it would show what its caches did.
+    logging.getLogger("torch").setLevel(logging.WARNING)
     outcome = Outcome()
     main = hydra.main(config_path=str(paths.conf()), config_name=config_name, version_base="1.3")(
         _logged(task, outcome)
