@@ -247,7 +247,7 @@ def _yaml(file: Path, kind: type) -> Any:
     """Return what a file of Hydra's holds, interpolations resolved."""
     from omegaconf import OmegaConf
 
-    mend = f"delete {file.parents[1]}, and the report leaves the job out"
+    mend = f"delete {file.parent.parent}, and the report leaves the job out"
     try:
         found = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except Exception as error:  # whatever YAML and interpolations raise
