@@ -39,6 +39,7 @@ def test_it_suggests_a_rate_that_trains(find, train):
     assert train(f"optimizer.lr={lr}", "runner.max_epochs=6").result["best"]["val/top1"] > 60
 
 
+@pytest.mark.slow
 def test_it_stops_when_the_loss_breaks_and_leaves_only_its_files(find):
     finished = find("find.iterations=100", "find.end_lr=1e5", "data.batch_size=256")
     assert len(rows(finished)) < 100

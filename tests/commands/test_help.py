@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.conftest import CONF, ROOT
+from tests.conftest import CONF, ROOT, thinned
 
 COMMANDS = {
     "check_data": "scripts/check_data.py",
@@ -96,7 +96,7 @@ def test_a_folder_of_one_s_own_is_in_it(tmp_path):
     [["--help"], ["--cfg", "job"], ["optimizer=SGD"], ["lr=0.1"], ["-sc", "query=bash"]],
     ids=" ".join,
 )
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", thinned(COMMANDS))
 def test_what_needs_no_model_waits_for_none(name, arguments):
     done = run(
         "-X", "importtime", COMMANDS[name], *arguments, COMP_LINE=f"python {COMMANDS[name]} lr_sch", COMP_POINT="99"

@@ -144,7 +144,9 @@ def told_once(processes: list[subprocess.Popen[str]], message: str) -> None:
     answers = [process.communicate(timeout=LIMIT) for process in processes]
     assert [process.returncode for process in processes] == [2] * len(processes), answers
     assert "".join(out for out, _ in answers) == ""
-    (line,) = "".join(err for _, err in answers).splitlines()
+    told = "".join(err for _, err in answers).splitlines()
+    assert len(told) == 1, answers
+    (line,) = told
     assert re.match(message, line), line
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from tests.conftest import thinned
 
 from hookline import checkpoint
 from hookline.commands.train import train as train_task
@@ -178,7 +179,7 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", thinned(STAGES))
 def test_a_bug_in_a_hook(stage, train, tmp_path):
     with pytest.raises(RuntimeError, match="too hot"):
         train(*SHORT, f"{MINE}Raise", f"+hooks.mine.stage={stage}")

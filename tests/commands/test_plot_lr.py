@@ -171,6 +171,7 @@ def test_a_user_error_is_one_message_and_status_2(tmp_path, overrides, message):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_groups_have_their_names(tmp_path):
     done = plot(tmp_path, "param_groups=layer_decay", "param_groups.layer_decay=0.5", "model=resnet18")
     assert done.returncode == 0, done.stderr
@@ -180,6 +181,7 @@ def test_groups_have_their_names(tmp_path):
     assert not any(name.removeprefix("lr_").isdigit() for name in lr)
 
 
+@pytest.mark.slow
 def test_scaled_learning_rate(tmp_path):
     done = plot(tmp_path, "data.batch_size=128", "auto_scale_lr.base_batch_size=32")
     assert done.returncode == 0, done.stderr

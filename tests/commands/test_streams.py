@@ -63,7 +63,15 @@ def test_a_terminal_that_knows_only_ascii(tmp_path):
     ],
 )
 def test_a_signal_while_packages_are_imported(tmp_path, number, statuses, told):
-    process = subprocess.Popen(TRAIN, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        TRAIN,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore it, and so would the process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     maps = Path(f"/proc/{process.pid}/maps")
     while "libtorch" not in maps.read_text():  # until torch is being imported, however slow the machine is
         time.sleep(0.05)

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from tests.commands.event_files import scalars
-from tests.conftest import write_idx
+from tests.conftest import thinned, write_idx
 
 from hookline.data.sets.fashion_mnist import DEBIAN, PARTS
 from hookline.data.sets.idx import find_idx, read_idx
@@ -140,7 +140,7 @@ def test_multirun(train):
     assert len(curves) == 6
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("optimizer", thinned(["sgd", "adam", "adamw", "rmsprop"]))
 @pytest.mark.parametrize("schedule", ["fixed", "step", "cosine"])
 def test_optimizers_and_schedules(train, optimizer, schedule):
     finished = train(f"optimizer={optimizer}", f"lr_schedule={schedule}", "runner.max_iters=2", "data.batch_size=8")
@@ -154,7 +154,7 @@ def test_optimizers_and_schedules(train, optimizer, schedule):
         ["model=mobilenetv3_small"],
         pytest.param(["model=efficientnet_b0"], marks=pytest.mark.slow),
         pytest.param(["model=convnext_atto"], marks=pytest.mark.slow),
-        ["model=vit_tiny", "model.patch_size=4"],
+        pytest.param(["model=vit_tiny", "model.patch_size=4"], marks=pytest.mark.slow),
         pytest.param(["model=swin_tiny", "model.patch_size=2", "model.window_size=4"], marks=pytest.mark.slow),
         pytest.param(["model=regnety_004"], marks=pytest.mark.slow),
         pytest.param(["model=repvgg_a0"], marks=pytest.mark.slow),

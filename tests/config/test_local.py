@@ -42,6 +42,7 @@ def copy(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_git_linter_and_tests_on_style_leave_it_alone(copy):
     commands = [
         [sys.executable, "-m", "ruff", "check", "--no-cache", "."],

@@ -20,7 +20,7 @@ from importlib import import_module
 from io import IOBase, StringIO
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 import yaml
@@ -140,14 +140,14 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
         silence(sys.stdout)  # or the flush at exit fails, too
         sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt as error:
+        # Of several processes one may be ended since another cannot go on.
+        if mine is not None and (loss := mine.cause_of(error)) is not None:
+            _leave(PeerLost(loss))
         terminated = isinstance(error, Terminated)
         say("interrupted (SIGTERM)" if terminated else "interrupted")
         sys.exit(TERMINATED if terminated else INTERRUPTED)
     except PeerLost as error:
-        assert mine is not None
-        if mine.speaks():
-            mine.speak(f"error: {mine.told(error.loss)}")
-        sys.exit(error.loss.status)
+        _leave(error)
     except Exception as error:
         if outcome.started and not is_users(error):
             raise
@@ -164,6 +164,15 @@ def run_app(task: str | Task, config_name: str, about: str | None = None) -> Non
             mine.leave()
     if outcome.status:
         sys.exit(outcome.status)
+
+
+def _leave(error: PeerLost) -> NoReturn:
+    """Exit since another process cannot go on, and tell of it if this one speaks for all."""
+    mine = peers()
+    assert mine is not None
+    if mine.speaks():
+        mine.speak(f"error: {mine.told(error.loss)}")
+    sys.exit(error.loss.status)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -440,6 +449,8 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
                 sys.exit(BROKEN_PIPE)
             if not isinstance(error, Exception):
                 raise
+            if isinstance(error, PeerLost):
+                _leave(error)
             if hydra.mode == RunMode.RUN:
                 if not is_users(error):
                     raise
