@@ -24,6 +24,7 @@ REFUSED = {
     "distributed.precision=fp8": "must be one of auto, fp32, bf16, fp16",
     "logger.histograms=1": "logger: histograms must be null",
     "+hooks.mine._target_=hookline.hooks.first_nonfinite.FirstNonFiniteHook": "cannot be used with distributed=fsdp",
+    "update.grad_clip={max_norm: 1, norm_type: inf}": "norm_type=inf: must be a number with distributed=fsdp",
     "update.grad_clip.agc=0.1": "update.grad_clip.agc=0.1: must be null with distributed=fsdp",
     "optimizer=adamp": "optimizer: AdamP needs whole parameters",
 }

@@ -31,7 +31,7 @@ class Alone:
         """Return the model, which lies on its device, as it has to be before an optimizer is made of its parameters."""
         return model
 
-    def check(self, optimizer: torch.optim.Optimizer, clip: tuple[str, float] | None) -> None:
+    def check(self, optimizer: torch.optim.Optimizer, clip: tuple[str, float] | None, norm_type: float) -> None:
         """Raise `ConfigError` where an optimizer, or a way to clip gradients, cannot be used."""
 
     def training(self, forward: Forward) -> Forward:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -89,7 +90,7 @@ class ShardedDataParallel(DataParallel):
         self._model = model
         return model
 
-    def check(self, optimizer: torch.optim.Optimizer, clip: tuple[str, float] | None) -> None:
+    def check(self, optimizer: torch.optim.Optimizer, clip: tuple[str, float] | None, norm_type: float) -> None:
         """Raise `ConfigError` where an optimizer, or a way to clip gradients, needs whole parameters."""
         if type(optimizer).__name__ in WHOLE:
             raise ConfigError(
@@ -98,6 +99,9 @@ class ShardedDataParallel(DataParallel):
             )
         if clip is not None and clip[0] == "agc":
             raise ParameterError("grad_clip.agc", clip[1], "null with distributed=fsdp, which has parts of each unit")
+        if norm_type == math.inf:  # torch has no largest number of a part that is empty
+            expected = "a number with distributed=fsdp, where a process's part of a small parameter may be empty"
+            raise ParameterError("grad_clip.norm_type", norm_type, expected)
 
     def training(self, forward: Forward) -> Forward:
         """Return the forward pass, which gathers and reduces by itself."""

@@ -100,7 +100,7 @@ class Update:
             expected = f"{DEFAULT_NORM} where no norm is clipped or logged"
             raise ParameterError("grad_clip.norm_type", self.norm_type, expected)
         self.parallel = parallel or Alone()
-        self.parallel.check(optimizer, self.clip)
+        self.parallel.check(optimizer, self.clip, self.norm_type)
         self._forward = forward
         self._at_once = micro_batches == 1 and self.parallel.processes.count == 1
         self._clear_gradients = clearing(optimizer)
