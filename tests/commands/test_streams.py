@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -79,3 +80,5 @@ def test_a_signal_while_packages_are_imported(tmp_path, number, statuses, told):
     _, says = process.communicate()
     assert process.returncode in statuses
     assert says == told
+    (status,) = (json.loads(path.read_text()) for path in tmp_path.rglob("status.json"))
+    assert (status["status"], status["reason"]) == ("interrupted", number.name)

@@ -35,10 +35,10 @@ from hookline.commands.compare import with_shared_keys
 from hookline.commands.help import FLAGS, help_text
 from hookline.commands.launchers import check_alone, speaks
 from hookline.commands.of_run import with_overrides_of_run
-from hookline.commands.peers import FAILED, PeerLost, join, peers
+from hookline.commands.peers import FAILED, USER_ERROR, PeerLost, join, peers
 from hookline.commands.resume import with_stored_overrides
-from hookline.commands.spawn import start
-from hookline.commands.together import begin_job, processes_to_start, shared_arguments
+from hookline.commands.spawn import TOGETHER, processes_of, start
+from hookline.commands.together import shared_arguments
 from hookline.config import local, paths, resolvers
 from hookline.config.errors import (
     ConfigError,
@@ -52,21 +52,16 @@ from hookline.config.errors import (
 from hookline.config.groups import group_names
 from hookline.config.structure import check_structure
 from hookline.job import Job
-from hookline.loggers.streams import open_streams, say, silence
+from hookline.loggers.streams import CLEAR_LINE, open_streams, say, silence
 
 USER_ERRORS = (ConfigError, ParameterError, HydraException, OmegaConfBaseException)
-USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
 BROKEN_PIPE = 141
-CLEAR_LINE = "\r\x1b[K"
 
 # What the operating system says of a place that cannot be written to: full, read-only, forbidden, or no such thing.
 PLACES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 NO_PLACES = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
-
-# The tasks that several processes can do together.
-TOGETHER = ("hookline.commands.train:train",)
 
 # How a message begins that finds fault with what a node describes as a whole.
 REFUSED = re.compile(r"([\w.]+): ([\w.]+ )?(refused|cannot) ")
@@ -199,7 +194,7 @@ def note_end(directory: Path, error: BaseException) -> None:
         return
     with suppress(OSError):
         if isinstance(error, KeyboardInterrupt):
-            job.write_status("interrupted", reason="SIGINT")
+            job.write_status("interrupted", reason="SIGTERM" if isinstance(error, Terminated) else "SIGINT")
         else:
             job.write_status("failed", reason=explain(error, overrides()) if is_users(error) else told_of(error))
 
@@ -432,8 +427,7 @@ def _logged(task: str | Task, outcome: Outcome) -> Task:
         given = overrides()
         try:
             check_structure(cfg, str(hydra.job.config_name), given)
-            begin_job(cfg)
-            count = processes_to_start(cfg) if _name_of(task) in TOGETHER else None
+            count = processes_of(_name_of(task), cfg)
             return _resolve(task)(cfg) if count is None else start(_name_of(task), cfg, count)
         except BaseException as error:
             if _name_of(task) in TOGETHER and hydra.mode == RunMode.RUN:

@@ -41,7 +41,8 @@ OWN = 1.0
 # Seconds that a process has to end by itself, and to write its last files then.
 GRACE, LAST = 3.0, 60.0
 
-FAILED = 1
+# Exit statuses: of an error, and of one that is the user's to mend.
+FAILED, USER_ERROR = 1, 2
 LOSS = "loss"
 
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hookline.commands.app import USER_ERROR, USER_ERRORS, explain, is_users
+from hookline.commands.app import USER_ERRORS, explain, is_users
+from hookline.commands.peers import USER_ERROR
 from hookline.config.direction import MODES
 from hookline.loggers.console import shown
 from hookline.loggers.streams import open_streams, say

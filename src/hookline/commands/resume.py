@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from hookline.config.checks import check_bool
 from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.files import replacing
-from hookline.config.flat import flat
+from hookline.config.flat import changes
 from hookline.config.instantiate import told_at
 from hookline.config.quoting import quoted
 from hookline.experiment.trust import check_links, check_overrides
@@ -158,12 +158,11 @@ def check_changes(cfg: DictConfig, stored: str, *, force: bool) -> list[str]:
     Raises:
         ConfigError: something differs that makes another run.
     """
-    then = dict(flat(yaml.safe_load(stored) or {}))
-    now = dict(flat(OmegaConf.to_container(cfg, resolve=True)))
+    now = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(now, dict)
     lines = []
-    for key in sorted(then.keys() | now.keys()):
-        old, new = then.get(key), now.get(key)
-        if old == new or _below(key, STARTS) or _below(key, ("resume", "resume_force", "trust", "launcher")):
+    for key, old, new in changes(yaml.safe_load(stored) or {}, now):
+        if _below(key, STARTS) or _below(key, ("resume", "resume_force", "trust", "launcher")):
             continue
         change = f"{key}: {shown(old)} -> {shown(new)}"
         if _below(key, MUST_STAY) and not force:

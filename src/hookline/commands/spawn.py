@@ -30,17 +30,18 @@ from hydra.core.utils import JobStatus, run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hookline.commands.peers import FAILED, join
+from hookline.commands.peers import FAILED, USER_ERROR, join
 from hookline.commands.together import begin_job, check_gpus, processes_to_start
 from hookline.config import local, resolvers
 from hookline.config.errors import ConfigError, reason_of
 from hookline.job import Job
 from hookline.origin import this_process
 
+# The tasks that several processes can do together.
+TOGETHER = ("hookline.commands.train:train",)
 # What a process needs of Hydra's node.
 HYDRA = ("run", "sweep", "job", "job_logging", "overrides", "runtime", "verbose", "callbacks", "mode")
 JOB_FILE, ERROR_FILE, VALUE_FILE = "job.json", "error.json", "value.json"
-USER_ERROR = 2
 # Seconds that the processes have to save their states when they are told to end.
 PATIENCE = 60
 SIGNALS = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2,SIGHUP,SIGQUIT"
@@ -48,11 +49,41 @@ SIGNALS = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2,SIGHUP,SIGQUIT"
 log = logging.getLogger("hookline.commands.spawn")
 
 
-def run_task(name: str, cfg: DictConfig) -> Any:
-    """Run a task, `module:function`, here or in as many processes as `distributed.processes` asks for."""
+def processes_of(name: str, cfg: DictConfig) -> int | None:
+    """Return how many processes have to be started for a task, None where this one does it, alone or with others."""
     begin_job(cfg)
-    count = processes_to_start(cfg) if "runner" in cfg else None
-    return resolve_name(name)(cfg) if count is None else start(name, cfg, count)
+    return processes_to_start(cfg) if name in TOGETHER else None
+
+
+def run_stored(name: str, config: DictConfig, dir_key: str, subdir_key: str | None = None) -> Any:
+    """Run a task, `module:function`, under Hydra with a stored config, and return what it returns.
+
+    Args:
+        name: the task's.
+        config: Hydra's node included.
+        dir_key: of the run directory.
+        subdir_key: of the folder in it that is the job's.
+    """
+    setup_globals()
+
+    def task(cfg: DictConfig) -> Any:
+        try:
+            count = processes_of(name, cfg)
+            return resolve_name(name)(cfg) if count is None else start(name, cfg, count)
+        except BaseException as error:
+            log.debug("stopped by %s", type(error).__name__, exc_info=True)
+            raise
+
+    done = run_job(
+        hydra_context=HydraContext(config_loader=None, callbacks=Callbacks(config)),  # type: ignore[arg-type]
+        task_function=task,
+        config=config,
+        job_dir_key=dir_key,
+        job_subdir_key=subdir_key,
+    )
+    if done.status != JobStatus.COMPLETED:
+        raise done._return_value
+    return done.return_value
 
 
 def start(name: str, cfg: DictConfig, count: int) -> Any:
@@ -203,7 +234,6 @@ def main(folder: Path) -> int:
 
 def _run(job: dict[str, Any], rank: int) -> Any:
     """Run the task under Hydra, with the config and in the run directory of the parent."""
-    setup_globals()
     resolvers.register()
     config = OmegaConf.create(job["config"])
     with open_dict(config):
@@ -211,24 +241,7 @@ def _run(job: dict[str, Any], rank: int) -> Any:
         config.hydra.run.dir, config.hydra.output_subdir = job["directory"], None
     OmegaConf.set_struct(config, True)
     assert isinstance(config, DictConfig)
-
-    def task(cfg: DictConfig) -> Any:
-        try:
-            return run_task(job["task"], cfg)
-        except BaseException as error:
-            log.debug("stopped by %s", type(error).__name__, exc_info=True)
-            raise
-
-    done = run_job(
-        hydra_context=HydraContext(config_loader=None, callbacks=Callbacks(config)),  # type: ignore[arg-type]
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.run.dir",
-        job_subdir_key=None,
-    )
-    if done.status != JobStatus.COMPLETED:
-        raise done._return_value
-    return done.return_value
+    return run_stored(job["task"], config, "hydra.run.dir")
 
 
 if __name__ == "__main__":

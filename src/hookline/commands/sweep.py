@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hookline.config.checks import check_bool, check_number
 from hookline.config.cores import allowed_cores, available_cores
 from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
-from hookline.config.flat import flat
+from hookline.config.flat import changes
 from hookline.config.folder_names import check_folder_name, is_launchers
 from hookline.config.instantiate import told_at
 from hookline.config.structure import check_structure
@@ -318,9 +318,7 @@ def report_drift(place: Path, jobs: Sequence[Job], known: Mapping[str, Path], co
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return the keys in which two configs differ, with both values."""
-    old, new = dict(flat(then)), dict(flat(now))
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return [f"{key}: {shown(old.get(key))} -> {shown(new.get(key))}" for key in keys]
+    return [f"{key}: {shown(old)} -> {shown(new)}" for key, old, new in changes(then, now)]
 
 
 def returned(job: Job, overrides: Sequence[str], state: Mapping[str, Any] | None) -> JobReturn:

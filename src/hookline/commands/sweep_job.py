@@ -15,14 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
 from hydra.conf import HydraConf
-from hydra.core.utils import JobStatus, run_job, setup_globals
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hookline.commands.app import explain, is_users
-from hookline.commands.spawn import run_task
+from hookline.commands.peers import FAILED, USER_ERROR
+from hookline.commands.spawn import run_stored
 from hookline.config import resolvers
 from hookline.config.errors import reason_of
 from hookline.job import RESULT_FILE
@@ -35,8 +33,6 @@ from hookline.sweep.watch import end_with
 
 # By its own name also where it is the main module: what is below `hookline` goes into the log.
 log = logging.getLogger("hookline.commands.sweep_job")
-
-USER_ERROR = 2
 
 
 def run(directory: str | Path, alive: int | None = None) -> int:
@@ -87,7 +83,7 @@ def _outcome(place: Path, job: dict[str, Any]) -> dict[str, Any]:
     except BaseException as error:
         users = is_users(error)
         reason = explain(error, job["overrides"]) if users else reason_of(error)
-        return {"state": "failed", "reason": reason, "exit_status": USER_ERROR if users else 1}
+        return {"state": "failed", "reason": reason, "exit_status": USER_ERROR if users else FAILED}
     result = _result(place)
     finished = result.get("status") in ENDED
     # As text, which unlike a number of JSON may be infinite: the worst score of a run that diverged.
@@ -100,28 +96,8 @@ def _run_task(place: Path, job: dict[str, Any]) -> Any:
     open_streams()
     logging.raiseExceptions = False
     logging.captureWarnings(True)
-    setup_globals()
     resolvers.register()
-    config = _config(place, job)
-
-    def task(cfg: DictConfig) -> Any:
-        try:
-            return run_task(job["task"], cfg)
-        except BaseException as error:
-            log.debug("stopped by %s", type(error).__name__, exc_info=True)
-            raise
-
-    context = HydraContext(config_loader=None, callbacks=Callbacks(config))  # type: ignore[arg-type]
-    done = run_job(
-        hydra_context=context,
-        task_function=task,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    if done.status != JobStatus.COMPLETED:
-        raise done._return_value
-    return done.return_value
+    return run_stored(job["task"], _config(place, job), "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
 def _config(place: Path, job: dict[str, Any]) -> DictConfig:

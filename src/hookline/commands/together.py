@@ -18,7 +18,7 @@ from hookline.commands.arguments import check_flags
 from hookline.commands.peers import PeerLost, Peers, peers
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError, shown
-from hookline.config.flat import flat
+from hookline.config.flat import changes
 from hookline.config.instantiate import told_at
 from hookline.config.quoting import quoted
 
@@ -100,9 +100,8 @@ def log_to(path: Path) -> None:
 
 def differences(then: str, now: str) -> list[str]:
     """Return the keys in which two configs differ, with both values."""
-    old, new = dict(flat(yaml.safe_load(then))), dict(flat(yaml.safe_load(now)))
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    return [f"{key} is {shown(new.get(key))}, not {shown(old.get(key))}" for key in keys]
+    found = changes(yaml.safe_load(then), yaml.safe_load(now))
+    return [f"{key} is {shown(new)}, not {shown(old)}" for key, old, new in found]
 
 
 def processes_to_start(cfg: DictConfig) -> int | None:

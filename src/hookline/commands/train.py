@@ -17,8 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
-from hookline.commands.app import USER_ERROR, chosen_option, explain, is_users, overrides
-from hookline.commands.peers import FAILED, Loss, PeerLost, peers
+from hookline.commands.app import chosen_option, explain, is_users, overrides
+from hookline.commands.peers import FAILED, USER_ERROR, Loss, PeerLost, peers
 from hookline.commands.resume import check_changes, check_classes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.commands.together import process_group

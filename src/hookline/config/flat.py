@@ -19,6 +19,14 @@ def flat(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, node
 
 
+def changes(then: Mapping[Any, Any], now: Mapping[Any, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each dotted key in which two configs differ, in order, with both values; None where one lacks it."""
+    old, new = dict(flat(then)), dict(flat(now))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield key, old.get(key), new.get(key)
+
+
 def settings(config: str) -> dict[str, bool | int | float | str]:
     """Return the settings of a run's config, given as YAML, as loggers show them: one value for each dotted key.
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from hookline.config.checks import check_number
 from hookline.engine import Hook, Priority, Runner, Window
 from hookline.loggers.console import Part, clock_time, columns, fitted, shows_bar
+from hookline.loggers.streams import CLEAR_LINE
 from hookline.optim.group_values import base_lr
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,6 @@ KEPT = len(LEFT_OUT)
 
 # The terminal shows Ctrl-C as two letters behind the bar: were the line full, they would break it in two.
 CTRL_C = 2
-CLEAR_LINE = "\r\x1b[K"
 
 
 class TextHook(Hook):

@@ -6,6 +6,9 @@ import os
 import sys
 from typing import TextIO
 
+# Lets a terminal write the line that it is in anew.
+CLEAR_LINE = "\r\x1b[K"
+
 # Characters that a terminal obeys instead of showing them, but for the ends of lines and tabs.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from hookline.config.direction import mode_of
 from hookline.config.errors import ConfigError, ParameterError, reason_of, shown
-from hookline.job import RESULT_FILE, STATUS_FILE, STATUSES
+from hookline.job import RESULT_FILE, STATUS_FILE, STATUSES, ended_by_stop_file
 from hookline.sweep.key import key_of
 from hookline.sweep.lock import LOCK_FILE, is_held
 
@@ -192,6 +192,15 @@ def read_stored_state(directory: Path) -> dict[str, Any]:
     """
     file = directory / STATE_FILE
     return _checked(file, STATE, required=("state",)) if file.is_file() else {"state": "waiting"}
+
+
+def ending(directory: Path, state: str, result: Mapping[str, Any] | None) -> str:
+    """Return the state of a job, where it is done as `done`, `diverged`, or `pruned` if its stop file has ended it."""
+    if state != "done":
+        return state
+    if result and result.get("status") == "diverged":
+        return "diverged"
+    return "pruned" if ended_by_stop_file(directory, result or {}) else "done"
 
 
 def _checked(

@@ -15,9 +15,8 @@ import yaml
 
 from hookline.config.errors import ConfigError, reason_of, shown
 from hookline.config.flat import flat
-from hookline.job import ended_by_stop_file
 from hookline.loggers.streams import say
-from hookline.sweep.jobs import JOB_FILE, JobRecord, Sweep, read_stored
+from hookline.sweep.jobs import JOB_FILE, JobRecord, Sweep, ending, read_stored
 from hookline.sweep.key import what_matters
 
 # What repeats a point without making another one of it.
@@ -149,14 +148,9 @@ def read_columns(job: JobRecord, name: str) -> dict[str, list[float]]:
 
 
 def _reached(job: JobRecord, monitor: str, when: str) -> tuple[str, float | None]:
-    if job.state != "done":
-        return job.state, None
-    result = job.result or {}
-    if result.get("status") == "diverged":
-        return "diverged", None
-    if ended_by_stop_file(job.directory, result):
-        return "pruned", None
-    score = (result.get(when) or {}).get(monitor)
+    if (state := ending(job.directory, job.state, job.result)) != "done":
+        return state, None
+    score = ((job.result or {}).get(when) or {}).get(monitor)
     if not isinstance(score, int | float) or not math.isfinite(score):
         return "no metric", None
     return "done", float(score)

@@ -12,14 +12,13 @@ from shutil import get_terminal_size
 from types import TracebackType
 from typing import Any
 
-from hookline.job import STATUS_FILE, ended_by_stop_file
-from hookline.loggers.streams import say
-from hookline.sweep.jobs import read_raw, read_state
+from hookline.job import STATUS_FILE
+from hookline.loggers.streams import CLEAR_LINE, say
+from hookline.sweep.jobs import ending, read_raw, read_state
 from hookline.sweep.pool import OUTPUT
 from hookline.sweep.slots import Slot
 
 METRICS_FILE = "metrics.csv"
-CLEAR_LINE = "\r\x1b[K"
 
 # Letters of a reason that are shown.
 MOST_OF_REASON = 400
@@ -43,19 +42,15 @@ def span(seconds: float) -> str:
 
 def counted(states: Mapping[Path, Mapping[str, Any]]) -> str:
     """Return `done 10, diverged 1, failed 1, left 1`; of jobs that diverged, and of pruned ones, only if there are."""
-    count = Counter(ending(job, state) or "left" for job, state in states.items())
+    count = Counter(ended_as(job, state) or "left" for job, state in states.items())
     shown = [word for word in (*ENDINGS, "left") if count[word] or word in ("done", "failed", "left")]
     return ", ".join(f"{word} {count[word]}" for word in shown)
 
 
-def ending(job: Path, state: Mapping[str, Any]) -> str | None:
+def ended_as(job: Path, state: Mapping[str, Any]) -> str | None:
     """Return one of `ENDINGS`: how a job has ended; None where it has not."""
-    result = state.get("result") or {}
-    if state["state"] != "done":
-        return "failed" if state["state"] == "failed" else None
-    if result.get("status") == "diverged":
-        return "diverged"
-    return "pruned" if ended_by_stop_file(job, result) else "done"
+    found = ending(job, state["state"], state.get("result"))
+    return found if found in ENDINGS else None
 
 
 def estimate(states: Mapping[Path, Mapping[str, Any]], slots: int) -> float | None:
@@ -168,7 +163,7 @@ class Progress:
         rows = [(job, self._cells(job), "") for job in running]
         rows += [(job, self._cells(job), "dim") for job in elsewhere]
         room = max(3, (self._live.console.height or 24) - len(rows) - 8)
-        for job, word in [(job, word) for job, state in self.states.items() if (word := ending(job, state))][-room:]:
+        for job, word in [(job, word) for job, state in self.states.items() if (word := ended_as(job, state))][-room:]:
             row = row_of(job)
             told = ("", "") if word == "failed" else (number(row, "train/loss"), number(row, self.monitor))
             rows.append((job, (word, *told, ""), COLORS[word]))
