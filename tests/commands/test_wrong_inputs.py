@@ -586,7 +586,7 @@ def test_a_module_of_the_users_that_fails(module, train, tmp_path, monkeypatch):
 def test_a_failing_job_of_a_sweep_is_told_once(train, tmp_path, monkeypatch):
     (tmp_path / "raising.py").write_text(MODULES["raising"])
     monkeypatch.syspath_prepend(tmp_path)
-    finished = train("-m", "seed=-1,0", "+hooks.mine._target_=raising.Mine", "runner.threads=1")
+    finished = train("-m", "seed=-1,0", "+hooks.mine._target_=raising.Mine", "launcher.slots=1")
     assert finished.status == 2
     first, second = finished.err.strip().splitlines()
     assert first.startswith("error in job seed=-1: seed=-1: ")
@@ -596,7 +596,7 @@ def test_a_failing_job_of_a_sweep_is_told_once(train, tmp_path, monkeypatch):
 def test_a_bug_in_a_sweep_keeps_its_trace(train, tmp_path, monkeypatch):
     (tmp_path / "buggy.py").write_text(f"{HOOK}    def before_run(self, runner):\n        runner.nope()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    finished = train("-m", "seed=-1,0", "+hooks.mine._target_=buggy.Mine", "runner.threads=1", "checkpoint=none")
+    finished = train("-m", "seed=-1,0", "+hooks.mine._target_=buggy.Mine", "launcher.slots=1", "checkpoint=none")
     assert finished.status == 1
     assert finished.err.startswith("error in job seed=-1: seed=-1: ")
     reason, _, log = finished.err.splitlines()[1].partition("; log: ")
