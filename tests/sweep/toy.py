@@ -50,8 +50,8 @@ def run(directory: str, alive: int | None) -> int:
         (place / "checkpoints" / "iter_00000001.pt").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # first, as a SIGTERM would else leave the next process alone
         subprocess.Popen(["sleep", "1000"])  # of its group, like a worker
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
     elif what == "leave":
         os._exit(3)
