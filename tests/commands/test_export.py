@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import timm
 import torch
+from tests.conftest import thinned
 from tests.images import write_folder
 
 import hookline
@@ -126,7 +127,7 @@ def small_disk():
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("format", ["onnx", "torch_export", "safetensors", "timm"])
+@pytest.mark.parametrize("format", thinned(["safetensors", "onnx", "torch_export", "timm"]))
 def test_a_full_disk_is_one_message(format, exported, tmp_path, small_disk):
     finished, _ = exported(f"output_dir={tmp_path}/small", format=format)
     assert finished.status == 2

@@ -6,6 +6,7 @@ import csv
 from itertools import pairwise
 
 import pytest
+from tests.conftest import thinned
 
 from hookline.analysis.range_test import suggest
 from hookline.commands.find_lr import find_lr
@@ -61,14 +62,17 @@ def test_linear(find):
 
 @pytest.mark.parametrize(
     ("arguments", "factor"),
-    [
-        ([], 1),
-        (["auto_scale_lr.base_batch_size=16"], 4),
-        (["auto_scale_lr.base_batch_size=16", "auto_scale_lr.rule=sqrt"], 2),
-        (["param_groups=paramwise", "param_groups.head_lr_mult=10"], 10),
-        (["param_groups=layer_decay", "param_groups.layer_decay=0.5"], 1),
-        (["auto_scale_lr.base_batch_size=32", "param_groups=paramwise", "param_groups.head_lr_mult=5"], 10),
-    ],
+    thinned(
+        [
+            ([], 1),
+            (["auto_scale_lr.base_batch_size=16"], 4),
+            (["auto_scale_lr.base_batch_size=16", "auto_scale_lr.rule=sqrt"], 2),
+            (["param_groups=paramwise", "param_groups.head_lr_mult=10"], 10),
+            (["param_groups=layer_decay", "param_groups.layer_decay=0.5"], 1),
+            (["auto_scale_lr.base_batch_size=32", "param_groups=paramwise", "param_groups.head_lr_mult=5"], 10),
+        ],
+        5,
+    ),
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_the_suggestion_is_for_the_optimizers_own_learning_rate(arguments, factor, find, runner):

@@ -23,6 +23,9 @@ COMMANDS = {
 }
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in ("parts", "hydra"))
 
+# The tests share the texts, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("help")
+
 
 def run(*arguments: str, columns: int = 80, **environment: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": str(columns), **environment}
@@ -93,7 +96,7 @@ def test_a_folder_of_one_s_own_is_in_it(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--cfg", "job"], ["optimizer=SGD"], ["lr=0.1"], ["-sc", "query=bash"]],
+    thinned([["--help"], ["--cfg", "job"], ["optimizer=SGD"], ["lr=0.1"], ["-sc", "query=bash"]], 2),
     ids=" ".join,
 )
 @pytest.mark.parametrize("name", thinned(COMMANDS))

@@ -95,14 +95,17 @@ def only_run(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("arguments", "monitor", "best"),
-    [
-        ([], "val/top1", max),
-        (["evaluation.monitor=val/loss"], "val/loss", min),
-        (["evaluation.monitor=train/loss"], "train/loss", min),
-        (["evaluation.monitor=val/loss", "evaluation.mode=max"], "val/loss", max),
-        (["evaluation=none"], "train/loss", min),
-        (["hooks=ema", "hooks.ema.decay=0.5", "evaluation.monitor=val_ema/top5"], "val_ema/top5", max),
-    ],
+    thinned(
+        [
+            ([], "val/top1", max),
+            (["evaluation.monitor=val/loss"], "val/loss", min),
+            (["evaluation.monitor=train/loss"], "train/loss", min),
+            (["evaluation.monitor=val/loss", "evaluation.mode=max"], "val/loss", max),
+            (["evaluation=none"], "train/loss", min),
+            (["hooks=ema", "hooks.ema.decay=0.5", "evaluation.monitor=val_ema/top5"], "val_ema/top5", max),
+        ],
+        2,
+    ),
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_the_best_monitored_number_is_returned(arguments, monitor, best, returned):
@@ -217,7 +220,7 @@ def test_ctrl_c(train):
     assert (result["stage"], result["hook"]) == ("after_train_iter", "mine")
 
 
-@pytest.mark.parametrize("error", ["bug", "ctrl-c"])
+@pytest.mark.parametrize("error", thinned(["bug", "ctrl-c"], 2))
 def test_the_checkpoint_before_the_end_still_loads(error, train, tmp_path, config):
     arguments = [f"{MINE}Raise", "+hooks.mine.stage=after_train_iter", f"+hooks.mine.error={error}"]
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.commands.event_files import scalars
+from tests.conftest import thinned
 
 from hookline.checkpoint import read
 from hookline.experiment import build_runner
@@ -111,15 +112,17 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize(
     ("logger", "wanted"),
-    [
-        ("logger=[tensorboard]", {"tensorboard"}),
-        ("logger=tensorboard", {"tensorboard"}),
-        ("logger=csv", {"metrics.csv"}),
-        ("logger=none", set()),
-        ("logger=[csv,tensorboard]", {"metrics.csv", "tensorboard"}),
-        ("logger.csv=null", {"tensorboard"}),
-        ("logger.tensorboard=null", {"metrics.csv"}),
-    ],
+    thinned(
+        [
+            ("logger=[tensorboard]", {"tensorboard"}),
+            ("logger=tensorboard", {"tensorboard"}),
+            ("logger=csv", {"metrics.csv"}),
+            ("logger=none", set()),
+            ("logger=[csv,tensorboard]", {"metrics.csv", "tensorboard"}),
+            ("logger.csv=null", {"tensorboard"}),
+            ("logger.tensorboard=null", {"metrics.csv"}),
+        ]
+    ),
 )
 def test_loggers(logger, wanted, short):
     finished = short(logger, "logger.interval=2", "checkpoint=none")
@@ -153,10 +156,13 @@ def test_no_checkpoints(short):
 
 @pytest.mark.parametrize(
     ("setting", "files"),
-    [
-        ("checkpoint.save_best=false", {"last.pt", "iter_00000006.pt"}),
-        ("checkpoint.max_keep_ckpts=-1", {"last.pt", "best.pt", "iter_00000003.pt", "iter_00000006.pt"}),
-    ],
+    thinned(
+        [
+            ("checkpoint.save_best=false", {"last.pt", "iter_00000006.pt"}),
+            ("checkpoint.max_keep_ckpts=-1", {"last.pt", "best.pt", "iter_00000003.pt", "iter_00000006.pt"}),
+        ],
+        2,
+    ),
 )
 def test_which_checkpoints(setting, files, short):
     assert {path.name for path in (short(setting).run_dir / "checkpoints").iterdir()} == files

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import timm
-from tests.conftest import ROOT
+from tests.conftest import ROOT, thinned
 
 from hookline.commands.show_param_groups import show_param_groups
 
@@ -77,11 +77,14 @@ def test_a_data_folder_need_not_exist(table, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ["param_groups=paramwise", "param_groups.norm_decay_mult=0", "param_groups.head_lr_mult=3"],
-        ["param_groups=layer_decay", "optimizer=adamw", "auto_scale_lr.base_batch_size=16"],
-        ["freeze.until=layer1", "param_groups=paramwise", "param_groups.bias_lr_mult=2"],
-    ],
+    thinned(
+        [
+            ["param_groups=paramwise", "param_groups.norm_decay_mult=0", "param_groups.head_lr_mult=3"],
+            ["param_groups=layer_decay", "optimizer=adamw", "auto_scale_lr.base_batch_size=16"],
+            ["freeze.until=layer1", "param_groups=paramwise", "param_groups.bias_lr_mult=2"],
+        ],
+        2,
+    ),
     ids=" ".join,
 )
 def test_the_table_is_that_of_the_training(arguments, run_task, train):

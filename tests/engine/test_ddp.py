@@ -48,7 +48,7 @@ FEW = ["clipped and in parts", "torch's class weights in parts", "batch norm"]
     ("count", "dtype", "names"),
     [
         (2, torch.float64, list(RUNS)),
-        (4, torch.float64, FEW),
+        pytest.param(4, torch.float64, FEW, marks=pytest.mark.slow),
         pytest.param(2, torch.float32, FEW, marks=pytest.mark.slow),
         pytest.param(4, torch.float32, list(RUNS), marks=pytest.mark.slow),
     ],

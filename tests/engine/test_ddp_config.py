@@ -23,6 +23,9 @@ RUNS = [
     [*SHORT, "data.batch_size=1"],
 ]
 
+# The tests share what the processes gave, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("ddp_config")
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):

@@ -18,6 +18,9 @@ EVENTS = {
     "a number of another": ("log", 1, "after_train_iter", 3),
 }
 
+# The tests share what the processes gave, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("ddp_events")
+
 
 @pytest.fixture(scope="module")
 def found():

@@ -15,6 +15,9 @@ from hookline.engine.processes import Processes
 MOMENTS = (3, 5, 8)
 RUN = {"iters": 13, "freeze": {"patterns": ["conv"], "epochs": 1}, "update": {"micro_batches": 2}}
 
+# The tests share what the processes gave, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("ddp_resume")
+
 
 @pytest.fixture(scope="module")
 def whole():

@@ -29,6 +29,9 @@ REFUSED = {
     "optimizer=adamp": "optimizer: AdamP needs whole parameters",
 }
 
+# The tests share what the processes gave, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("fsdp_config")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -17,6 +17,9 @@ MOMENTS = (3, 5, 8)
 RUN = {"iters": 11, "blocks": 1, "freeze": {"patterns": ["conv"], "epochs": 1}, "update": {"micro_batches": 2}}
 SHARDED = {**RUN, "shard": {}}
 
+# The tests share what the processes gave, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("fsdp_resume")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

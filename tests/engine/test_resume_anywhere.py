@@ -58,7 +58,7 @@ MOMENTS += [f"{e * ITERS_PER_EPOCH:02d}-{e}" for e in range(1, EPOCHS + 1)]
 pytestmark = pytest.mark.xdist_group("resume_anywhere")
 
 
-@pytest.mark.parametrize("moment", thinned(MOMENTS, 2))
+@pytest.mark.parametrize("moment", thinned(MOMENTS, 4))
 def test_resumed_anywhere(whole, moment, in_new_process, tmp_path):
     expected, overrides, states = whole
     got = in_new_process(tmp_path, overrides, states / f"{moment}.pt")

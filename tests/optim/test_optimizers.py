@@ -10,7 +10,7 @@ import timm.optim
 import torch
 from hydra.utils import get_object
 from omegaconf import OmegaConf
-from tests.conftest import ROOT
+from tests.conftest import ROOT, thinned
 
 from hookline.config.errors import ConfigError
 from hookline.config.instantiate import to_plain
@@ -45,7 +45,7 @@ def test_option_shows_the_whole_signature_with_a_comment_on_each_key(name):
     assert [line.split(":")[0] for line in bare if line.strip()] in ([], ["momentum"])
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", thinned(OPTIONS))
 def test_option_trains_digits(name, runner):
     run = runner(f"optimizer={name}", "data.transforms.resize=null", "data.batch_size=32")
     batch = next(run.train_loader.batches(0))

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.conftest import thinned
 
 from hookline.experiment import build_schedule
 from hookline.schedules import Clock
@@ -57,7 +58,7 @@ def test_the_page_shows_every_schedule():
 OPTIMIZERS = [file for file in sorted(ROOT.glob("conf/optimizer/*.yaml")) if file.stem != "custom"]  # which names none
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name)
+@pytest.mark.parametrize("optimizer", thinned(OPTIMIZERS), ids=name)
 def test_every_lr_schedule_with_every_optimizer(option, optimizer):
     torch = pytest.importorskip("torch")
     from hookline.config.instantiate import build

@@ -16,6 +16,10 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 EVIL = "<img src=x onerror=document.title='hit'>"
 
 
+# The tests share a browser, so one process of the suite runs them all.
+pytestmark = pytest.mark.xdist_group("browser")
+
+
 @pytest.fixture(scope="module")
 def browser():
     api = pytest.importorskip("playwright.sync_api")

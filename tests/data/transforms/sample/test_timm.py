@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from tests.conftest import thinned
 from timm.data import create_transform, resolve_model_data_config
 from torchvision.transforms.v2 import functional as F
 
@@ -59,7 +60,8 @@ def ours(cfg, source, image: Image.Image) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "at"), [("test_resnet", "auto"), ("test_vit", "auto"), ("resnet18", "auto"), ("resnet18", "test")]
+    ("name", "at"),
+    thinned([("test_resnet", "auto"), ("test_vit", "auto"), ("resnet18", "auto"), ("resnet18", "test")], 2),
 )
 def test_predictions_are_those_of_timms_pipeline(config, colour_source, photographs, name, at):
     cfg = config("augment=imagenet", "model=timm", f"model.model_name={name}", f"augment.size={at}")
