@@ -77,18 +77,13 @@ def test_a_signal_and_on(number, train, whole):
     assert_same(first.run_dir, whole)
 
 
-@pytest.mark.parametrize(
-    ("stage", "after", "done"),
-    thinned(
-        [
-            ("after_train_iter", 0, 1),
-            ("between_updates", 3, 3),
-            ("before_train_epoch", 3, 4),
-            ("after_train_epoch", 3, 3),
-        ]
-        + [("before_val_iter", 6, 6), ("after_val_epoch", 6, 6), ("after_record", 6, 6)]
-    ),
-)
+STAGES = [
+    *[("after_train_iter", 0, 1), ("between_updates", 3, 3), ("before_train_epoch", 3, 4)],
+    *[("after_train_epoch", 3, 3), ("before_val_iter", 6, 6), ("after_val_epoch", 6, 6), ("after_record", 6, 6)],
+]
+
+
+@pytest.mark.parametrize(("stage", "after", "done"), thinned(STAGES))
 def test_whenever_the_signal_comes(stage, after, done, train, whole):
     first = train(*RUN, PLACE, *send("SIGTERM", stage, after))
     assert first.status == 128 + signal.SIGTERM
