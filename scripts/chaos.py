@@ -5,6 +5,7 @@
     python scripts/chaos.py --chain                one run that is killed in five iterations of one epoch, one by one
     python scripts/chaos.py --crash-points         one save, killed at each of its system calls (needs strace)
     python scripts/chaos.py --sweep --kills 8      a sweep of 12 jobs, three of them bad, launched again after each kill
+    python scripts/chaos.py --sweep --launchers 3  the same, launched by three at once
     python scripts/chaos.py --processes 2 --kills 20   a run of two processes, of which any, or the launcher, is killed
 
 A run is continued with the command that began it and `resume=auto`. When it has come to its end it is compared, and the
@@ -18,6 +19,7 @@ exit status is 1 where anything differs.
 from __future__ import annotations
 
 import argparse
+import csv
 import multiprocessing
 import multiprocessing.synchronize
 import os
@@ -69,6 +71,8 @@ JOB = (*(one for one in RUN if one != BATCH_SIZE), *WORKERS)
 TIMEOUT = 60
 # Seconds in which all processes of a run have ended once one of them was killed.
 END = 15
+# Seconds after which none of a sweep is left when its launcher was killed.
+GONE = 10
 # System calls of a save.
 CALLS = ("mkdir", "openat", "lseek", "write", "writev", "mmap", "fsync", "rename", "link", "unlink", "close")
 
@@ -244,7 +248,7 @@ def crash_points(processes: Processes, place: Path) -> bool:
     return not bad
 
 
-def sweep(processes: Processes, place: Path, kills: int, seed: int) -> bool:
+def sweep(processes: Processes, place: Path, kills: int, seed: int, launchers: int) -> bool:
     """Kill what belongs to a sweep at random, launch it again until it is through, and say whether nothing is wrong."""
     moments, killed, launches, good = random.Random(seed), Counter[str](), 0, True
     options = place / "conf" / "experiment"
@@ -254,37 +258,44 @@ def sweep(processes: Processes, place: Path, kills: int, seed: int) -> bool:
     for name, node in BAD.items() | {(f"good_{number}", f"seed: {number}\n{size}") for number in range(GOOD)}:
         (options / f"{name}.yaml").write_text(f"# @package _global_\n{node}\n")
     while True:
-        launches += 1
         # A good job that was killed before its first checkpoint counts as failed, as one does that has no memory.
-        launch = start_sweep(place, "launcher.retry_failed=true" if good_ones_failed(place) else "")
-        while killed.total() < kills and launch.poll() is None:
+        retry = "launcher.retry_failed=true" if good_ones_failed(place) else ""
+        together = [start_sweep(place, launches + number, retry) for number in range(launchers)]
+        launches += launchers
+        while killed.total() < kills and (going := [launch for launch in together if launch.poll() is None]):
             if moments.random() < 0.5:  # else a slow machine sees launches and fork servers killed alone
-                wait_for_jobs(launch, place)
-            with suppress(subprocess.TimeoutExpired):
-                launch.wait(moments.uniform(1, 12))
-                break
-            if (target := moments.choice(targets(launch.pid, place))) is not None:
+                wait_for_jobs(going)
+            time.sleep(moments.uniform(1, 12))
+            launch = moments.choice(going)
+            if launch.poll() is None and (target := moments.choice(targets(launch))) is not None:
                 what, pid = target
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     killed[what] += 1
-        launch.wait()
-        if launch.returncode == -signal.SIGKILL:
-            until = time.monotonic() + 10
-            while (left := members(place)) and time.monotonic() < until:
-                time.sleep(0.1)
-            if left:
-                print(f"10 seconds after the launcher was killed there are processes: {left}")
-                good = False
-        elif killed.total() >= kills and not good_ones_failed(place):
+                if what == "launcher" and (left := left_by(launch)):
+                    print(f"{GONE} seconds after a launcher was killed there are processes: {left}")
+                    good = False
+        through = [launch.wait() != -signal.SIGKILL for launch in together]
+        if any(through) and killed.total() >= kills and not good_ones_failed(place):
             break
     told = ", ".join(f"{what} {count}" for what, count in sorted(killed.items()))
-    print(f"{killed.total()} kills ({told}) in {launches} launches")
+    print(f"{killed.total()} kills ({told}) in {launches} launches, {launchers} at once")
     return compare_jobs(processes, place) and good
 
 
-def start_sweep(place: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Launch the sweep, in a process whose environment marks all that come from it."""
+class Launch(subprocess.Popen[bytes]):
+    """A launch of the sweep, in a process whose environment marks all that come from it."""
+
+    def __init__(self, command: Sequence[str], place: Path, number: int) -> None:
+        self.mark = f"{place}/{number}"
+        path = f"{place}:{os.environ.get('PYTHONPATH', '')}"
+        with (place / "out").open("a") as shown:
+            environment = {**os.environ, "CHAOS": self.mark, "PYTHONPATH": path}
+            super().__init__(command, cwd=place, env=environment, stdout=shown, stderr=shown)
+
+
+def start_sweep(place: Path, number: int, *more: str) -> Launch:
+    """Launch the sweep, or go on with it."""
     command = [sys.executable, str(Path(__file__).parent.with_name("src") / "train.py"), "--config-dir", "conf", "-m"]
     options = [
         f"experiment={','.join([*BAD, *(f'good_{number}' for number in range(GOOD))])}",
@@ -292,15 +303,16 @@ def start_sweep(place: Path, *more: str) -> subprocess.Popen[bytes]:
         "launcher.slots=2",
         f"launcher.job_timeout={TIMEOUT}",
     ]
-    environment = {**os.environ, "CHAOS": str(place), "PYTHONPATH": f"{place}:{os.environ.get('PYTHONPATH', '')}"}
-    with (place / "out").open("a") as shown:
-        return subprocess.Popen(
-            [*command, *options, *JOB, *filter(None, more)],
-            cwd=place,
-            env=environment,
-            stdout=shown,
-            stderr=shown,
-        )
+    return Launch([*command, *options, *JOB, *filter(None, more)], place, number)
+
+
+def left_by(launch: Launch) -> dict[int, int]:
+    """Return the processes of a launch that are still there when they should have ended with it."""
+    until = time.monotonic() + GONE
+    while (left := members(launch.mark)) and time.monotonic() < until:
+        launch.poll()
+        time.sleep(0.1)
+    return left
 
 
 def jobs_of(place: Path) -> list[Path]:
@@ -315,39 +327,48 @@ def good_ones_failed(place: Path) -> bool:
     return any("good" in job.name and read_state(job)["state"] == "failed" for job in jobs_of(place))
 
 
-def members(place: Path) -> dict[int, int]:
-    """Return the processes that come from a launch of the sweep, each with its parent."""
+def members(mark: str) -> dict[int, int]:
+    """Return the processes that have a mark in their environment, each with its parent."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
-            if f"CHAOS={place}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+            if f"CHAOS={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
     return found
 
 
-def targets(launcher: int, place: Path) -> list[tuple[str, int] | None]:
+def targets(launch: Launch) -> list[tuple[str, int] | None]:
     """Return one process of each kind that there is: launcher, fork server, a job and a worker of one."""
-    parents = members(place)
-    kinds = {"launcher": [launcher], "server": [pid for pid, parent in parents.items() if parent == launcher]}
+    parents = members(launch.mark)
+    kinds = {"launcher": [launch.pid], "server": [pid for pid, parent in parents.items() if parent == launch.pid]}
     kinds["job"] = [pid for pid, parent in parents.items() if parent in kinds["server"]]
     kinds["worker"] = [pid for pid, parent in parents.items() if parent in kinds["job"]]
     return [(kind, pids[-1]) for kind, pids in kinds.items() if pids] or [None]
 
 
-def wait_for_jobs(launch: subprocess.Popen[bytes], place: Path) -> None:
-    """Wait until a job of a launch runs or the launch has ended."""
-    while launch.poll() is None and not any(one and one[0] == "job" for one in targets(launch.pid, place)):
+def wait_for_jobs(launches: Sequence[Launch]) -> None:
+    """Wait until a job of these launches runs or one of them has ended."""
+    while all(launch.poll() is None for launch in launches):
+        if any(one and one[0] == "job" for launch in launches for one in targets(launch)):
+            return
         time.sleep(0.2)
 
 
 def compare_jobs(processes: Processes, place: Path) -> bool:
-    """Say whether each good job came to the same end as the same run alone, and each bad one failed."""
+    """Say whether each good job came to the end of the same run alone, each bad one failed, and the table has all."""
     from hookline.sweep.jobs import read_sweep
+    from hookline.sweep.report import JOBS_TABLE
 
-    jobs = read_sweep(place / "outputs" / "sweeps" / "chaos").jobs
+    directory = place / "outputs" / "sweeps" / "chaos"
+    jobs = read_sweep(directory).jobs
     same = len(jobs) == GOOD + len(BAD)
     if not same:
         print(f"there are {len(jobs)} jobs in place of {GOOD + len(BAD)}")
+    with (directory / JOBS_TABLE).open(newline="") as file:
+        reported = {row["job"]: row["state"] for row in csv.DictReader(file)}
+    if reported != (states := {job.name: job.state for job in jobs}):
+        print(f"the report has {reported} in place of {states}")
+        same = False
     for job in jobs:
         if "good" not in job.name:
             print(f"{job.name}: {job.state}: {job.reason}", flush=True)
@@ -374,7 +395,7 @@ def several(place: Path, count: int, kills: int, seed: int) -> bool:
             while killed.total() < kills and launcher.poll() is None and newest(place / name) == before:
                 time.sleep(0.01)
             time.sleep(moments.uniform(0, 0.5))
-            there = members(place)
+            there = members(str(place))
             ranks = sorted(pid for pid, parent in there.items() if parent == launcher.pid)
             target = moments.choice([("launcher", launcher.pid), *((f"process {i}", p) for i, p in enumerate(ranks))])
             if killed.total() >= kills or launcher.poll() is not None:
@@ -384,10 +405,10 @@ def several(place: Path, count: int, kills: int, seed: int) -> bool:
                 killed[target[0]] += 1
                 of_this_run += 1
             began = time.monotonic()
-            while members(place) and time.monotonic() < began + END:
+            while members(str(place)) and time.monotonic() < began + END:
                 launcher.poll()
                 time.sleep(0.05)
-            if left := members(place):
+            if left := members(str(place)):
                 print(f"{END} seconds after {target[0]} was killed there are processes: {left}")
                 return False
         launcher.wait()
@@ -434,6 +455,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--chain", action="store_true", help="kill in five iterations of one epoch instead")
     parser.add_argument("--crash-points", action="store_true", help="kill one save at each system call instead")
     parser.add_argument("--sweep", action="store_true", help="kill what belongs to a sweep instead")
+    parser.add_argument("--launchers", type=int, default=1, help="how many launch the sweep at once (1)")
     parser.add_argument("--processes", type=int, help="kill processes of a run that has so many instead")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -447,7 +469,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.chain:
             return 0 if chain(processes, Path(place)) else 1
         if chosen.sweep:
-            return 0 if sweep(processes, Path(place), chosen.kills, chosen.seed) else 1
+            return 0 if sweep(processes, Path(place), chosen.kills, chosen.seed, chosen.launchers) else 1
         return 0 if random_kills(processes, Path(place), chosen.kills, chosen.seed) else 1
 
 
