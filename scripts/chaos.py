@@ -4,16 +4,15 @@
     python scripts/chaos.py --kills 5 --seed 3     fewer, at other moments
     python scripts/chaos.py --chain                one run that is killed in five iterations of one epoch, one by one
     python scripts/chaos.py --crash-points         one save, killed at each of its system calls (needs strace)
-    python scripts/chaos.py --sweep --kills 8      a sweep of 12 jobs, three of them bad, launched again after each kill
+    python scripts/chaos.py --sweep --kills 8      sweeps of 12 jobs, three of them bad, launched again when killed
     python scripts/chaos.py --sweep --launchers 3  the same, launched by three at once
     python scripts/chaos.py --processes 2 --kills 20   a run of two processes, of which any, or the launcher, is killed
 
 A run is continued with the command that began it and `resume=auto`. When it has come to its end it is compared, and the
 next one begins, until there were enough kills. Of a sweep the launcher, the fork server, a job or a worker is
 killed, and each good job is compared with the same run alone. Of a run of several processes all have to end with the
-one that is killed. Compared are weights, optimizer, averages, history, best
-row, table, TensorBoard's series, LR chart, names of checkpoints and the log's epochs (`hookline.analysis.lasting`). The
-exit status is 1 where anything differs.
+one that is killed. Compared are weights, optimizer, averages, history, best row, table, TensorBoard's series, LR chart,
+names of checkpoints and the log's epochs (`hookline.analysis.lasting`). The exit status is 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -68,7 +67,7 @@ WORKERS = ("data.in_memory=false", "data.workers=1", "data.worker_type=process")
 # The size of a batch stands in the files: on the command line it would mend the job whose batch is impossible.
 JOB = (*(one for one in RUN if one != BATCH_SIZE), *WORKERS)
 # Seconds after which the hanging job is ended; far more than a good one takes.
-TIMEOUT = 60
+TIMEOUT = 40
 # Seconds in which all processes of a run have ended once one of them was killed.
 END = 15
 # Seconds after which none of a sweep is left when its launcher was killed.
@@ -248,39 +247,61 @@ def crash_points(processes: Processes, place: Path) -> bool:
     return not bad
 
 
-def sweep(processes: Processes, place: Path, kills: int, seed: int, launchers: int) -> bool:
-    """Kill what belongs to a sweep at random, launch it again until it is through, and say whether nothing is wrong."""
-    moments, killed, launches, good = random.Random(seed), Counter[str](), 0, True
+def sweeps(processes: Processes, place: Path, kills: int, seed: int, launchers: int) -> bool:
+    """Kill what belongs to sweeps at random, one sweep after the other, and say whether nothing is wrong."""
+    moments, killed, good = random.Random(seed), Counter[str](), True
     options = place / "conf" / "experiment"
     options.mkdir(parents=True)
     (place / "chaos_hang.py").write_text(HANG)
     size = f"data: {{{BATCH_SIZE.removeprefix('data.').replace('=', ': ')}}}"
-    for name, node in BAD.items() | {(f"good_{number}", f"seed: {number}\n{size}") for number in range(GOOD)}:
+    files = BAD | {f"good_{number}": f"seed: {number}\n{size}" for number in range(GOOD)}
+    for name, node in files.items():
         (options / f"{name}.yaml").write_text(f"# @package _global_\n{node}\n")
+    alone = {}
+    for name in (f"experiment=good_{number}" for number in range(GOOD)):
+        alone[name] = whole_run(processes, place / name, ["--config-dir", str(place / "conf"), name, *JOB])
+    number = 0
+    while killed.total() < kills:
+        number += 1
+        before, directory = killed.total(), place / "outputs" / "sweeps" / f"sweep_{number}"
+        launches, left = run_through(place, directory, moments, killed, kills, launchers)
+        told = f"sweep {number}, killed {killed.total() - before} times in {launches} launches, {launchers} at once"
+        good &= compare_jobs(told, directory, alone) and not left
+    told = ", ".join(f"{what} {count}" for what, count in sorted(killed.items()))
+    print(f"{killed.total()} kills ({told}) in {number} sweeps")
+    return good
+
+
+def run_through(
+    place: Path, directory: Path, moments: random.Random, killed: Counter[str], kills: int, launchers: int
+) -> tuple[int, dict[int, int]]:
+    """Kill what belongs to a sweep at random, and launch it again until it is through.
+
+    Returns:
+        How many launches there were, and what was left of one after its launcher was killed.
+    """
+    launches, left = 0, dict[int, int]()
     while True:
         # A good job that was killed before its first checkpoint counts as failed, as one does that has no memory.
-        retry = "launcher.retry_failed=true" if good_ones_failed(place) else ""
-        together = [start_sweep(place, launches + number, retry) for number in range(launchers)]
+        retry = "launcher.retry_failed=true" if good_ones_failed(directory) else ""
+        together = [start_sweep(place, directory.name, number, retry) for number in range(launchers)]
         launches += launchers
         while killed.total() < kills and (going := [launch for launch in together if launch.poll() is None]):
             if moments.random() < 0.5:  # else a slow machine sees launches and fork servers killed alone
                 wait_for_jobs(going)
-            time.sleep(moments.uniform(1, 12))
+            time.sleep(moments.uniform(0.5, 8))
             launch = moments.choice(going)
             if launch.poll() is None and (target := moments.choice(targets(launch))) is not None:
                 what, pid = target
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     killed[what] += 1
-                if what == "launcher" and (left := left_by(launch)):
-                    print(f"{GONE} seconds after a launcher was killed there are processes: {left}")
-                    good = False
-        through = [launch.wait() != -signal.SIGKILL for launch in together]
-        if any(through) and killed.total() >= kills and not good_ones_failed(place):
-            break
-    told = ", ".join(f"{what} {count}" for what, count in sorted(killed.items()))
-    print(f"{killed.total()} kills ({told}) in {launches} launches, {launchers} at once")
-    return compare_jobs(processes, place) and good
+                if what == "launcher" and (found := left_by(launch)):
+                    print(f"{GONE} seconds after a launcher was killed there are processes: {found}", flush=True)
+                    left |= found
+        ended = [launch.wait() for launch in together]
+        if any(status != -signal.SIGKILL for status in ended) and not good_ones_failed(directory):
+            return launches, left
 
 
 class Launch(subprocess.Popen[bytes]):
@@ -294,12 +315,12 @@ class Launch(subprocess.Popen[bytes]):
             super().__init__(command, cwd=place, env=environment, stdout=shown, stderr=shown)
 
 
-def start_sweep(place: Path, number: int, *more: str) -> Launch:
-    """Launch the sweep, or go on with it."""
+def start_sweep(place: Path, name: str, number: int, *more: str) -> Launch:
+    """Launch a sweep, or go on with it."""
     command = [sys.executable, str(Path(__file__).parent.with_name("src") / "train.py"), "--config-dir", "conf", "-m"]
     options = [
-        f"experiment={','.join([*BAD, *(f'good_{number}' for number in range(GOOD))])}",
-        "launcher.name=chaos",
+        f"experiment={','.join([*BAD, *(f'good_{good}' for good in range(GOOD))])}",
+        f"launcher.name={name}",
         "launcher.slots=2",
         f"launcher.job_timeout={TIMEOUT}",
     ]
@@ -315,16 +336,12 @@ def left_by(launch: Launch) -> dict[int, int]:
     return left
 
 
-def jobs_of(place: Path) -> list[Path]:
-    """Return the directories of the sweep's jobs."""
-    return sorted(path.parent for path in (place / "outputs" / "sweeps" / "chaos").glob("experiment=*/job.json"))
-
-
-def good_ones_failed(place: Path) -> bool:
-    """Say whether a job has failed that should not have."""
+def good_ones_failed(directory: Path) -> bool:
+    """Say whether a job of a sweep has failed that should not have."""
     from hookline.sweep.jobs import read_state
 
-    return any("good" in job.name and read_state(job)["state"] == "failed" for job in jobs_of(place))
+    good = sorted(path.parent for path in directory.glob("experiment=good_*/job.json"))
+    return any(read_state(job)["state"] == "failed" for job in good)
 
 
 def members(mark: str) -> dict[int, int]:
@@ -354,30 +371,22 @@ def wait_for_jobs(launches: Sequence[Launch]) -> None:
         time.sleep(0.2)
 
 
-def compare_jobs(processes: Processes, place: Path) -> bool:
+def compare_jobs(told: str, directory: Path, alone: dict[str, dict[str, str]]) -> bool:
     """Say whether each good job came to the end of the same run alone, each bad one failed, and the table has all."""
     from hookline.sweep.jobs import read_sweep
     from hookline.sweep.report import JOBS_TABLE
 
-    directory = place / "outputs" / "sweeps" / "chaos"
-    jobs = read_sweep(directory).jobs
-    same = len(jobs) == GOOD + len(BAD)
-    if not same:
-        print(f"there are {len(jobs)} jobs in place of {GOOD + len(BAD)}")
+    states = {job.name: job.state for job in read_sweep(directory).jobs}
+    expected = {f"experiment={name}": "failed" for name in BAD} | dict.fromkeys(alone, "done")
     with (directory / JOBS_TABLE).open(newline="") as file:
         reported = {row["job"]: row["state"] for row in csv.DictReader(file)}
-    if reported != (states := {job.name: job.state for job in jobs}):
-        print(f"the report has {reported} in place of {states}")
-        same = False
-    for job in jobs:
-        if "good" not in job.name:
-            print(f"{job.name}: {job.state}: {job.reason}", flush=True)
-            same &= job.state == "failed"
-            continue
-        told = ["--config-dir", str(place / "conf"), job.name, *JOB]
-        alone = whole_run(processes, place / f"alone_{job.name}", told)
-        same &= compare(f"{job.name}, {job.state}", alone, digests(job.directory)) and job.state == "done"
-    return same
+    for found in (states, reported):
+        if found != expected:
+            print(f"{told}: the states are {found} in place of {expected}")
+            return False
+    different = [name for name, whole in alone.items() if digests(directory / name) != whole]
+    print(f"{told}: {f'different: {different}' if different else 'all good jobs the same'}", flush=True)
+    return not different
 
 
 def several(place: Path, count: int, kills: int, seed: int) -> bool:
@@ -454,8 +463,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--chain", action="store_true", help="kill in five iterations of one epoch instead")
     parser.add_argument("--crash-points", action="store_true", help="kill one save at each system call instead")
-    parser.add_argument("--sweep", action="store_true", help="kill what belongs to a sweep instead")
-    parser.add_argument("--launchers", type=int, default=1, help="how many launch the sweep at once (1)")
+    parser.add_argument("--sweep", action="store_true", help="kill what belongs to sweeps instead")
+    parser.add_argument("--launchers", type=int, default=1, help="how many launch a sweep at once (1)")
     parser.add_argument("--processes", type=int, help="kill processes of a run that has so many instead")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -469,7 +478,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.chain:
             return 0 if chain(processes, Path(place)) else 1
         if chosen.sweep:
-            return 0 if sweep(processes, Path(place), chosen.kills, chosen.seed, chosen.launchers) else 1
+            return 0 if sweeps(processes, Path(place), chosen.kills, chosen.seed, chosen.launchers) else 1
         return 0 if random_kills(processes, Path(place), chosen.kills, chosen.seed) else 1
 
 
