@@ -313,6 +313,21 @@ def test_a_killed_worker_is_noticed_and_its_file_named(folder, workers):
     assert set(left_over()) == before
 
 
+def test_a_server_that_is_killed_while_it_forks_is_told(folder, monkeypatch):
+    found = loader(folder, workers=1, worker_type="process")
+
+    def killed(descriptor):
+        raise EOFError("unexpected EOF")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multiprocessing.forkserver.read_signed", killed)
+        with pytest.raises(
+            ConfigError, match=r"data\.worker_type=process: the process that starts the workers was kill"
+        ):
+            content(found)
+    assert len(content(found)) == len(found)
+
+
 def test_what_cannot_be_sent_to_a_process_is_told(folder):
     class Local(Cut):
         pass

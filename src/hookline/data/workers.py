@@ -121,6 +121,8 @@ def processes(
                 process.kill()  # the pool sends them SIGTERM, which they do not get
             pool.shutdown()
             raise ConfigError(f"data.worker_type=process: {death(codes, list(places), reader)}") from error
+        except (EOFError, ConnectionError) as error:
+            raise ConfigError("data.worker_type=process: the process that starts the workers was killed") from error
 
 
 def death(codes: dict[int | None, int | None], places: list[int], reader: SampleReader) -> str:
