@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -13,8 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from tests.conftest import ROOT
-
-SCRIPTS = ROOT / "scripts" / "benchmarks"
 
 # A stand-in for Python: it makes environments, notes what it is asked for, and says what the variables want.
 PYTHON = """#!/usr/bin/env bash
@@ -31,14 +28,8 @@ esac
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """Return the benchmark as a module, with its neighbours in sight."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    before = set(sys.modules)
-    yield importlib.import_module("gpu")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SCRIPTS)):
-            del sys.modules[name]
+def gpu(benchmark):
+    return benchmark("gpu")
 
 
 @pytest.fixture

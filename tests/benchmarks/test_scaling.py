@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 
 import pytest
-from tests.conftest import ROOT
-
-SCRIPTS = ROOT / "scripts" / "benchmarks"
 
 
 @pytest.fixture
-def scaling(monkeypatch):
-    """Return the script as a module, with its neighbours in sight."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    before = set(sys.modules)
-    yield importlib.import_module("scaling")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(SCRIPTS)):
-            del sys.modules[name]
+def scaling(benchmark):
+    return benchmark("scaling")
 
 
 def test_a_reduction_takes_its_bytes_and_its_steps(scaling):
