@@ -8,8 +8,12 @@ import pytest
 import torch
 from tests.engine import ddp_runs
 from tests.engine.together import together
+from torch import nn
 
+from hookline.data.batch import Batch
+from hookline.engine.ddp import DataParallel
 from hookline.engine.processes import Processes
+from hookline.losses import CrossEntropy
 
 RUNS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -69,3 +73,10 @@ def test_the_run_is_that_of_one_process(alone, count, dtype, names):
         assert all(answer["losses"] == own[0]["losses"] for answer in own), name
         for answer in own[1:]:
             close(answer["weights"], own[0]["weights"], 0)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(weight=[1.0, 2.0, 3.0]), nn.CrossEntropyLoss()], ids=["mine", "torch's"])
+def test_a_loss_is_in_one_type_in_a_process_without_a_sample_too(loss):
+    batch = Batch(torch.rand(4, 1, 2, 2), torch.arange(4) % 3, torch.arange(4), whole=4)
+    total = DataParallel(processes=Processes()).total_weight(loss, batch)
+    assert (torch.tensor(1.0) / total).dtype == torch.float32

@@ -112,7 +112,7 @@ class DataParallel(Alone):
             return own
         counted = torch.as_tensor(own, dtype=torch.float64) * bool(self._own(batch))
         found = self.processes.sum(counted)
-        return found if isinstance(own, Tensor) else float(found)
+        return found.to(own.dtype) if isinstance(own, Tensor) else float(found)
 
     def reducing(self, last: bool) -> AbstractContextManager[Any]:
         """Return the context of a micro-batch's forward and backward pass; the `last` one's reduces the gradients."""
