@@ -44,6 +44,8 @@ NOT_RUN = (
     "python scripts/chaos.py --kills=5",
     # There may be no GPU; tests/commands/test_launch.py has what is told then.
     "python src/train.py distributed.processes=gpu",
+    # A search has written the option; tests/commands/test_search.py runs one.
+    "python src/train.py experiment=best_<sweep>",
     # Searches of many runs; tests/commands/test_search.py has short ones.
     "python src/train.py -m hydra/sweeper=optuna sweep=search",
     "python src/train.py -m hydra/sweeper=optuna sweep=search hydra.sweeper.n_trials=50 hydra/sweeper/sampler=gp",
