@@ -53,9 +53,12 @@ class SendToAll(SampleTransform):
         self.name = name
 
     def __call__(self, image, random):
-        if multiprocessing.parent_process() is not None and Path("armed").exists():
+        if multiprocessing.parent_process() is not None:
+            try:
+                Path("armed").rename("fired")  # in one worker alone: a second SIGINT would end the run at once
+            except FileNotFoundError:
+                return image
             time.sleep(1)
-            Path("armed").unlink(missing_ok=True)
             os.killpg(os.getpgid(os.getppid()), getattr(signal, self.name))
             os.kill(os.getpid(), getattr(signal, self.name))  # in whatever group it is
         return image
