@@ -132,7 +132,7 @@ def two_nodes() -> Iterator[str]:
             except OSError:
                 continue
             if str(place) in words or (address in words and "ray" in words):
-                os.kill(int(process.name), signal.SIGTERM)
+                os.kill(int(process.name), signal.SIGKILL)  # Ray's gcs_server may outlive a SIGTERM
         shutil.rmtree(place, ignore_errors=True)
 
 
