@@ -457,15 +457,22 @@ def trace(pid: int | None, call: str, number: int) -> subprocess.Popen[bytes]:
     return tracer
 
 
+def positive(text: str) -> int:
+    """Return a number of times; without one there would be nothing to be killed or launched."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50, help="how often a run is killed (50)")
+    parser.add_argument("--kills", type=positive, default=50, help="how often a run is killed (50)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--chain", action="store_true", help="kill in five iterations of one epoch instead")
     parser.add_argument("--crash-points", action="store_true", help="kill one save at each system call instead")
     parser.add_argument("--sweep", action="store_true", help="kill what belongs to sweeps instead")
-    parser.add_argument("--launchers", type=int, default=1, help="how many launch a sweep at once (1)")
-    parser.add_argument("--processes", type=int, help="kill processes of a run that has so many instead")
+    parser.add_argument("--launchers", type=positive, default=1, help="how many launch a sweep at once (1)")
+    parser.add_argument("--processes", type=positive, help="kill processes of a run that has so many instead")
     chosen = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     processes = multiprocessing.get_context("forkserver")

@@ -140,8 +140,8 @@ def table_commands() -> list[str]:
 EXAMPLES = {
     (command, *section.files): (command, section.files) for section in SECTIONS for command in section.commands
 } | {(command,): (command, {}) for command in table_commands()}
-# What everybody tries first; the commands of the other pages take minutes together, and so do whole sweeps. That of
-# two processes takes 20 s, and is that of tests/commands/test_launch.py.
+# What everybody tries first; the commands of the other pages take minutes together, and so do whole sweeps. The one
+# that starts two processes takes 20 s, and tests/commands/test_launch.py runs it, too.
 FIRST = {command for section in SECTIONS if section.page == "README.md" for command in section.commands}
 FIRST = {command for command in FIRST | set(table_commands()) if not re.search("sweep=|processes=", command)}
 RUN = [

@@ -7,6 +7,7 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from hookline.data import Normalize, RandomCrop, RandomHorizontalFlip
+from hookline.data.transforms.batched import IN_CACHE
 
 IMAGES = torch.randint(0, 256, (50, 3, 9, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -44,6 +45,14 @@ def test_normalize_equals_torchvision():
     want = tv.normalize(tv.to_dtype(IMAGES, torch.float32, scale=True), mean, std)
     torch.testing.assert_close(got, want)
     assert IMAGES.dtype == torch.uint8
+
+
+def test_a_batch_that_is_normalised_in_parts_has_the_numbers_of_its_images_alone():
+    normalize, nothing = Normalize([0.5, 0.4, 0.3], [0.2, 0.3, 0.4]), torch.empty(0)
+    images = torch.randint(0, 256, (7, 3, 300, 300), dtype=torch.uint8)
+    assert IN_CACHE < images.numel() < 7 * IN_CACHE
+    alone = torch.cat([normalize(image.unsqueeze(0), nothing) for image in images])
+    assert torch.equal(normalize(images, nothing), alone)
 
 
 def test_normalize_leaves_its_input_alone():
