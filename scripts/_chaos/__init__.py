@@ -1,0 +1,1 @@
+"""What `scripts/chaos.py` kills, a file for each kind."""
