@@ -133,3 +133,19 @@ def test_tensors_of_a_gpu_are_those_of_the_call(tmp_path):
         found = read(tmp_path / "a.pt")
         assert found["w"].unique().tolist() == [number]
         assert int(found["cpu"]) == number
+
+
+def test_what_follows_a_write_is_tried_again_without_the_write(tmp_path, monkeypatch):
+    monkeypatch.setattr("hookline.checkpoint.writer.RETRIES", (0.01, 0.01))
+    done: list[str] = []
+
+    def then() -> None:
+        done.append("then")
+        if done.count("then") < 3:
+            raise OSError("the disk is full")
+
+    writer = Writer(lambda path, content: done.append("write"))
+    writer.submit(tmp_path / "a.pt", {}, then)
+    writer.join()
+    assert done == ["write", "then", "then", "then"]
+    assert writer.take_error() is None

@@ -71,17 +71,23 @@ class Writer:
     def _run(self, path: Path, content: Any, ready: list[torch.cuda.Event], then: Callable[[], None]) -> None:
         for event in ready:
             event.synchronize()
+        # What several processes write together they do again together, but not for what one of them does after it.
+        if self._done(lambda: (self._write_as or write)(path, content)):
+            self._done(then)
+
+    def _done(self, act: Callable[[], None]) -> bool:
+        """Say whether something was done, after further tries if need be; if not, `take_error` says why."""
         for wait in (*RETRIES, None):
             try:
-                (self._write_as or write)(path, content)
-                then()
+                act()
             except Exception as error:  # torch shows a full disk as a RuntimeError
                 if wait is None:
                     self._error = error
-                    return
-                time.sleep(wait)
+                else:
+                    time.sleep(wait)
             else:
-                return
+                return True
+        return False
 
     def _copy(self, content: Any) -> tuple[Any, list[torch.cuda.Event]]:
         """Return the content with its tensors copied into buffers on the CPU, and what says that they are filled."""
