@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,16 @@ class Deadly(SampleTransform):
         if bool((image[:, 0, 0] == 255).all()):
             os.kill(os.getpid(), signal.SIGKILL)
         return image
+
+
+class Wait(SampleTransform):
+    """Takes a while."""
+
+    draws = False
+
+    def __call__(self, image, random):
+        time.sleep(0.1)
+        return image[:, :7]
 
 
 class Failing(SampleTransform):
@@ -310,6 +322,18 @@ def test_a_killed_worker_is_noticed_and_its_file_named(folder, workers):
     before = set(left_over())
     with pytest.raises(ConfigError, match=r"worker process \d+ was killed by SIGKILL at .*" + path.name):
         content(found)
+    assert set(left_over()) == before
+
+
+def test_a_server_that_is_killed_later_is_not_told_as_an_exit_of_its_workers(folder):
+    found = loader(folder, batch_size=1, workers=2, worker_type="process", sample_transforms={"wait": Wait()})
+    before = set(left_over())
+    batches = found.batches(0, 0)
+    next(batches)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    told = r"worker process \d+ ended with exit code 255, or the process that started it was killed"
+    with pytest.raises(ConfigError, match=told):
+        list(batches)
     assert set(left_over()) == before
 
 

@@ -16,7 +16,9 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from math import prod
-from multiprocessing import active_children, forkserver, get_context, parent_process, resource_tracker
+from multiprocessing import forkserver, parent_process, resource_tracker
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 import torch
@@ -83,7 +85,7 @@ def processes(
         ) from error
     # Forking this process would copy the locks that its threads hold; a server without threads forks the workers, and
     # has imported what takes long.
-    context = get_context("forkserver")
+    context = Recording()
     context.set_forkserver_preload(PRELOADED)
     begin_server()
     blocks = [context.RawArray("B", batch_size * prod(shape)) for _ in range(batches)]
@@ -92,8 +94,6 @@ def processes(
     arguments = (content, blocks, places, context.Value("i", 0))
     pool = ProcessPoolExecutor(workers, context, initializer=begin_worker, initargs=arguments)
     free = list(range(batches))
-    before = set(active_children())
-    started: set[Any] = set()
 
     def begin(samples: Sequence[int], repeats: Sequence[int]) -> Finish:
         block, size = free.pop(), (len(samples), *shape)
@@ -101,8 +101,6 @@ def processes(
             pool.submit(fill_block, block, size, part, epoch, samples[part], repeats[part])
             for part in parts_of(len(samples), workers)
         ]
-        # The pool starts its processes as they are needed, and does not say which they are.
-        started.update(set(active_children()) - before)
 
         def finish() -> tuple[Tensor, list[Filled]]:
             filled = results_of(parts)
@@ -116,33 +114,48 @@ def processes(
         try:
             yield begin
         except BrokenProcessPool as error:
-            codes = {process.pid: process.exitcode for process in started}
-            for process in started:
+            # An exit code must not be read while the pool's thread reads it, too; a sentinel can be looked at by both.
+            # It is not ready for a moment: when that thread has read the code and the server has not closed the pipe.
+            ready = wait([process.sentinel for process in context.started], timeout=1)
+            dead = [process for process in context.started if process.sentinel in ready]
+            for process in context.started:
                 process.kill()  # the pool sends them SIGTERM, which they do not get
             pool.shutdown()
+            codes = {process.pid: process.exitcode for process in dead}
             raise ConfigError(f"data.worker_type=process: {death(codes, list(places), reader)}") from error
         except (EOFError, ConnectionError) as error:
             raise ConfigError("data.worker_type=process: the process that starts the workers was killed") from error
 
 
+class Recording(ForkServerContext):
+    """A context that knows the processes which it has made: a pool makes them as they are needed, and does not say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[ForkServerProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]
+        self.started.append(ForkServerProcess(*args, **kwargs))
+        return self.started[-1]
+
+
 def death(codes: dict[int | None, int | None], places: list[int], reader: SampleReader) -> str:
-    """Return how a worker process died, and over which sample.
+    """Return how worker processes died, and over which sample.
 
     Args:
-        codes: the exit codes of the processes by their ids, None of those that go on.
+        codes: the exit codes of the dead by their process ids.
         places: for each worker its process id and the sample that it was at.
         reader: knows the samples' names.
     """
     at = dict(zip(places[::2], places[1::2], strict=True))
-    died = {pid: code for pid, code in codes.items() if code not in (None, 0)} or codes
     told = []
-    for pid, code in died.items():
-        how = "ended"
-        if code is not None:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    for pid, code in codes.items():
+        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
+        if code == 255:  # what multiprocessing says where there is nobody to ask
+            how += ", or the process that started it was killed,"
         sample = at.get(pid or 0, -1)
         told.append(f"worker process {pid} {how}" + (f" at {reader.told(sample)}" if sample >= 0 else ""))
-    return "; ".join(told) + " (if memory was short: fewer data.workers need less)"
+    return ("; ".join(told) or "a worker process died") + " (if memory was short: fewer data.workers need less)"
 
 
 def batch_memory(count: int, shape: Sequence[int], *, pinned: bool) -> Tensor:
