@@ -86,8 +86,9 @@ def main(arguments: Sequence[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + GRACE
-    while jobs and time.monotonic() < until:
-        select.select([woken], [], [], until - time.monotonic())
+    while jobs and (rest := until - time.monotonic()) > 0:
+        if select.select([woken], [], [], rest)[0]:
+            os.read(woken, 4096)
         reap(jobs, None)
     for pid in jobs:
         end_group(pid)
