@@ -18,11 +18,13 @@ from hookline.commands.launchers import Started
 LIMIT = 60.0
 
 
-def launched(count: int, work: Callable[..., None], *arguments: Any, agent: bool = True) -> list[int]:
+def launched(
+    count: int, work: Callable[..., None], *arguments: Any, agent: bool = True, late: float = 0.0
+) -> list[int]:
     """Run `work(peers, *arguments)` in so many processes, and return their exit statuses.
 
-    This process keeps the store, as torchrun does, or with `agent=False` the first of them, as under srun. The test
-    fails when they do not all end in time.
+    This process keeps the store, as torchrun does, or with `agent=False` the first of them, as under srun, which begins
+    `late` seconds after the others. The test fails when they do not all end in time.
     """
     from torch.distributed import TCPStore
 
@@ -30,7 +32,10 @@ def launched(count: int, work: Callable[..., None], *arguments: Any, agent: bool
     port = store.port if agent else free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch.distributed", "hookline.commands.peers"])
-    workers = [context.Process(target=_work, args=(rank, count, port, agent, work, arguments)) for rank in range(count)]
+    workers = [
+        context.Process(target=_work, args=(rank, count, port, agent, 0.0 if rank else late, work, arguments))
+        for rank in range(count)
+    ]
     for worker in workers:
         worker.start()
     until = time.monotonic() + LIMIT
@@ -45,11 +50,20 @@ def launched(count: int, work: Callable[..., None], *arguments: Any, agent: bool
             worker.join()
 
 
-def _work(rank: int, count: int, port: int, agent: bool, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _work(
+    rank: int,
+    count: int,
+    port: int,
+    agent: bool,
+    late: float,
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
     from hookline.commands.peers import PeerLost, Peers
 
     sys.argv[1:] = []
     signal.signal(signal.SIGTERM, lambda number, frame: None)
+    time.sleep(late)
     mine = Peers(Started("a test", rank, count, "localhost", port, agent=agent))
     status = 0
     try:

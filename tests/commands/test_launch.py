@@ -18,7 +18,7 @@ import pytest
 from tests.commands.one_node import free_port, has_slurm, slurm
 from tests.conftest import ROOT
 
-from hookline.commands.peers import Hello
+from hookline.commands.hello import Hello
 from hookline.commands.show_data import show_data
 from hookline.commands.spawn import End
 from hookline.commands.together import shared_arguments
@@ -44,22 +44,56 @@ class Slow(Hook):
         Path("begun").touch()
         time.sleep(0.1)
 """
-FAIL_AT = """
+MISBEHAVING = """
+import os
+import signal
+import time
+from pathlib import Path
+from hookline.commands import train
 from hookline.hooks import Hook
 
-class FailAt(Hook):
+class Misbehaving(Hook):
     def __init__(self, rank, stage):
         self.rank, self.stage = rank, stage
 
+    def before_backward(self, runner):
+        self.reach(runner, "before_backward")
+
     def after_train_iter(self, runner):
-        self.fail(runner, "after_train_iter")
+        self.reach(runner, "after_train_iter")
+
+    def after_val_iter(self, runner):
+        self.reach(runner, "after_val_iter")
 
     def after_run(self, runner):
-        self.fail(runner, "after_run")
+        self.reach(runner, "after_run")
 
-    def fail(self, runner, stage):
-        if (runner.processes.rank, stage) == (self.rank, self.stage):
-            raise ValueError("no luck")
+    def reach(self, runner, stage):
+        if (runner.processes.rank, stage) == (self.rank, self.stage) and runner.clock.iter:
+            self.misbehave()
+
+class Hang(Misbehaving):
+    def misbehave(self):
+        Path("hung").touch()
+        time.sleep(1000)
+
+class Die(Misbehaving):
+    def __init__(self, rank, stage):
+        super().__init__(rank, stage)
+        finish = train.finish
+
+        def ended_by_the_launcher(*arguments):
+            os.kill(os.getpid(), signal.SIGTERM)
+            finish(*arguments)
+
+        train.finish = ended_by_the_launcher
+
+    def misbehave(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class FailAt(Misbehaving):
+    def misbehave(self):
+        raise ValueError("no luck")
 """
 LIMIT = 150
 
@@ -381,7 +415,7 @@ def test_a_launcher_that_is_killed_as_its_processes_start_leaves_nothing(tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize(("rank", "stage"), [(0, "after_train_iter"), (1, "after_run")])
 def test_whichever_process_fails_is_named(rank, stage, tmp_path):
-    (tmp_path / "mine.py").write_text(FAIL_AT)
+    (tmp_path / "mine.py").write_text(MISBEHAVING)
     fail = ["+hooks.mine._target_=mine.FailAt", f"+hooks.mine.rank={rank}", f"+hooks.mine.stage={stage}"]
     status, out, _ = run(tmp_path, sys.executable, TRAIN, "distributed.processes=2", *SHORT, *fail)
     assert status == 1
@@ -390,6 +424,42 @@ def test_whichever_process_fails_is_named(rank, stage, tmp_path):
     for name in ("status.json", "result.json"):
         found = read(only_run(tmp_path), name)
         assert (found["status"], found["reason"]) == ("failed", line)
+
+
+def test_a_launcher_that_ends_the_others_does_not_keep_them_from_telling_why(tmp_path):
+    (tmp_path / "mine.py").write_text(MISBEHAVING)
+    die = ["+hooks.mine._target_=mine.Die", "+hooks.mine.rank=0", "+hooks.mine.stage=before_backward"]
+    status, out, err = run(tmp_path, sys.executable, TRAIN, "distributed.processes=2", *SHORT, *die)
+    assert status == 1
+    (line,) = [line for line in (out + err).splitlines() if "has gone without a word" in line]
+    assert re.match(r"process 0 \(.*\) has gone", line)
+    for name in ("status.json", "result.json"):
+        assert read(only_run(tmp_path), name)["reason"] == line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rank", "stage", "iteration", "more", "silence"),
+    [
+        (0, "before_backward", 2, ["distributed.silence=4"], 4),
+        (1, "after_val_iter", 7, [], 10),
+        (1, "before_backward", 2, ["distributed=fsdp"], 10),
+    ],
+)
+def test_a_process_that_hangs_in_a_hook_ends_all_long_before_the_timeout(
+    rank, stage, iteration, more, silence, tmp_path
+):
+    (tmp_path / "mine.py").write_text(MISBEHAVING)
+    hang = ["+hooks.mine._target_=mine.Hang", f"+hooks.mine.rank={rank}", f"+hooks.mine.stage={stage}"]
+    status, out, err = run(tmp_path, sys.executable, TRAIN, "distributed.processes=2", *SHORT, *hang, *more)
+    assert time.time() - (tmp_path / "hung").stat().st_mtime < 60
+    assert status == 1
+    line = f"hooks.mine, in {stage} of iteration {iteration}"
+    line = rf"process {rank} \(.*\) has kept the others waiting for {silence} seconds; last seen in {line}"
+    assert len([found for found in (out + err).splitlines() if re.fullmatch(line, found)]) == 1, out + err
+    found = read(only_run(tmp_path), "status.json")
+    assert found["status"] == "failed"
+    assert re.fullmatch(line, found["reason"])
 
 
 @pytest.mark.parametrize(

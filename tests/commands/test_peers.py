@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import re
@@ -14,6 +15,7 @@ from tests.commands.launched import launched, wait_for_ever
 from tests.commands.one_node import free_port
 
 from hookline.commands.launchers import Started, first_host, started_by
+from hookline.commands.peers import SILENCE
 from hookline.config.errors import ConfigError
 
 TORCHRUN = {
@@ -124,6 +126,31 @@ def test_a_first_process_that_is_stopped_with_its_store_is_missed(tmp_path):
     assert re.match(r"process 0 \(.*\) has given no sign of life for 2 seconds$", line)
 
 
+def fall_behind(mine, rank: int, others_wait: bool, place: str) -> None:
+    """Let one process come no further for five seconds, while the others have gone on to a collective call."""
+    mine._screen = os.open(f"{place}/told{mine.rank}", os.O_WRONLY | os.O_CREAT)
+    mine.silence = 2.0
+    mine.place, mine.others_wait = lambda: "hooks.mine, in after_iter of iteration 7", lambda: others_wait
+    mine.calls = lambda: 3 if mine.rank == rank else 4
+    if mine.rank == rank:
+        time.sleep(5)
+        mine.publish("came", True)
+    mine.ask("came")
+
+
+@pytest.mark.parametrize(("rank", "statuses"), [(0, [-9, 1]), (1, [1, -9])])
+def test_a_process_that_hangs_in_python_ends_all(rank, statuses, tmp_path):
+    assert launched(2, fall_behind, rank, False, str(tmp_path)) == statuses
+    (line,) = (line for path in tmp_path.glob("told*") for line in path.read_text().splitlines())
+    told = "has kept the others waiting for 2 seconds; last seen in hooks.mine, in after_iter of iteration 7"
+    assert re.fullmatch(rf"process {rank} \(.*\) {told}", line)
+
+
+@pytest.mark.slow
+def test_a_process_that_may_take_long_is_waited_for(tmp_path):
+    assert launched(2, fall_behind, 0, True, str(tmp_path)) == [0, 0]
+
+
 def end_one(mine, rank: int, place: str) -> None:
     mine._screen = os.open(f"{place}/told{mine.rank}", os.O_WRONLY | os.O_CREAT)
     if mine.rank == rank:
@@ -166,6 +193,23 @@ def test_a_process_whose_launcher_goes_before_they_meet_does_not_wait(tmp_path):
     assert (tmp_path / "orphaned").exists()
 
 
+def wait_for_the_first(port: int) -> None:
+    """Wait for a first process that never comes."""
+    from hookline.commands.peers import Peers
+
+    Peers(Started("a test", 1, 2, "localhost", port))
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_process_that_waits_for_the_first_one_can_be_ended(name):
+    process = multiprocessing.get_context("forkserver").Process(target=wait_for_the_first, args=(free_port(),))
+    process.start()
+    time.sleep(2)
+    os.kill(process.pid, getattr(signal, name))
+    process.join(15)
+    assert process.exitcode in (-signal.SIGTERM, 1)
+
+
 def test_a_host_that_is_not_known_is_refused_at_once():
     from hookline.commands.peers import Peers
 
@@ -185,26 +229,83 @@ def test_the_first_process_says_that_it_waits(tmp_path, monkeypatch, capfd):
 
 
 def blame(mine, place: str) -> None:
-    mine.timeout = 5.0
     errors = [
         ("Timed out waiting for my own server", False),
         ("my own Socket collective gloo error", False),
         ("[/x/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1000ms for recv operation", False),
         ("[/x/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 5000ms for recv operation", True),
     ]
-    if mine.rank == 0:
-        mine.place = lambda: "update of iteration 1"
-        found = [(text, mine.cause_of(RuntimeError(text)) is not None) for text, _ in errors]
-        Path(place, "same").write_text(str(found == errors))
-        mine.publish("blamed", True)
-        mine.loss = None
-        return
-    mine.ask("blamed")
+    if mine.rank:
+        wait_for_ever(mine)
+    mine.timeout = 5.0
+    mine.place = lambda: "update of iteration 1"
+    found = [(text, mine.cause_of(RuntimeError(text)) is not None) for text, _ in errors]
+    Path(place, "same").write_text(str(found == errors))
 
 
 def test_only_a_collective_call_that_has_waited_long_enough_blames_another(tmp_path):
-    launched(2, blame, str(tmp_path))
+    assert launched(2, blame, str(tmp_path)) == [0, -9]
     assert (tmp_path / "same").read_text() == "True"
+
+
+def wrap(mine, place: str) -> None:
+    if mine.rank:
+        mine.ask("ready")
+        mine.fail("ValueError: no luck")
+        return
+    importlib.import_module("hookline.engine.processes")  # which takes seconds, and which a run has done long before
+    mine.publish("ready", True)
+    try:
+        try:
+            raise RuntimeError("[/x/gloo/transport/tcp/pair.cc:561] Connection closed by peer")
+        except RuntimeError as error:
+            raise ConfigError("update: it fails") from error
+    except ConfigError as error:
+        Path(place, "told").write_text(mine.told(mine.cause_of(error)))
+
+
+def test_an_error_that_was_raised_from_that_of_a_collective_call_is_another_processs(tmp_path):
+    launched(2, wrap, str(tmp_path))
+    assert re.fullmatch(r"process 1 \(.*\) failed in start: ValueError: no luck", (tmp_path / "told").read_text())
+
+
+def end_alone(mine, rank: int, place: str) -> None:
+    mine._screen = os.open(f"{place}/told{mine.rank}", os.O_WRONLY | os.O_CREAT)
+    mine.timeout = 2.0
+    if mine.rank == rank:
+        time.sleep(1000)
+    mine.end_together()
+
+
+@pytest.mark.parametrize(("rank", "statuses"), [(0, [-9, 1]), (1, [1, -9])])
+def test_a_process_that_does_not_come_to_the_end_ends_all(rank, statuses, tmp_path):
+    assert launched(2, end_alone, rank, str(tmp_path)) == statuses
+    (line,) = (line for path in tmp_path.glob("told*") for line in path.read_text().splitlines())
+    assert re.match(rf"process {rank} \(.*\) has kept the others waiting for longer than distributed.timeout", line)
+
+
+def fail_and_write(mine, place: str) -> None:
+    if mine.rank:
+        mine.fail("ValueError: no luck")
+        time.sleep(3)
+        Path(place, "written").touch()
+    else:
+        try:
+            wait_for_ever(mine)
+        finally:
+            Path(place, "known").touch()
+
+
+def test_processes_stay_while_the_one_that_failed_writes_its_last_files(tmp_path):
+    began = time.monotonic()
+    assert launched(2, fail_and_write, str(tmp_path)) == [1, 0]
+    assert time.monotonic() - began > 3
+    assert (tmp_path / "known").stat().st_mtime < (tmp_path / "written").stat().st_mtime
+
+
+@pytest.mark.slow
+def test_a_first_process_that_comes_late_is_not_taken_for_a_hung_one():
+    assert launched(2, end_in_turn, agent=False, late=SILENCE + 2) == [0, 0]
 
 
 def end_in_turn(mine) -> None:
@@ -227,6 +328,7 @@ def stopped_all(mine, place: str) -> None:
         os._exit(3)
 
 
+@pytest.mark.slow
 def test_processes_that_were_all_stopped_and_go_on_do_not_miss_each_other(tmp_path):
     import threading
 

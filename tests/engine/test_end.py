@@ -329,3 +329,17 @@ def test_the_run_directory_tells_it(train, tmp_path):
     assert (result["epochs"], result["iterations"]) == (1, 2)
     assert Job(file.parent).read_status()["status"] == "failed"
     assert read(file.parent / "checkpoints" / "last.pt")["parts"]["clock"]["epoch"] == 1
+
+
+def test_the_error_that_ends_a_run_is_told_before_hooks_are_called_for_its_end():
+    error, seen = ValueError("no luck"), []
+
+    class Ends(Hook):
+        def after_run(self, runner):
+            seen.append("after_run")
+
+    runner = toy_runner(failing("after_train_iter", error), Ends())
+    runner.on_error = lambda error: seen.append((error, runner.failure.stage))
+    with pytest.raises(ValueError, match="no luck"):
+        runner.run()
+    assert seen == [(error, "after_train_iter"), "after_run"]

@@ -8,8 +8,8 @@ from tests.toy import ToySource, toy_loader, toy_model, toy_runner
 from torch import nn
 
 from hookline.config.errors import ConfigError, ParameterError
-from hookline.data import InMemoryLoader
-from hookline.engine import Forward
+from hookline.data import InMemoryLoader, Normalize
+from hookline.engine import Forward, Runner
 from hookline.engine.hook import STAGES, calls_of
 from hookline.hooks import Hook, Priority
 from hookline.hooks.evaluation import EvaluationHook
@@ -386,3 +386,64 @@ def test_cuda(train, precision, compile):
 @pytest.mark.cuda
 def test_auto_takes_cuda(train):
     assert train("runner.max_iters=1").result["device"].startswith("cuda")
+
+
+class Waits(Hook):
+    """Notes at each stage whether other processes would wait for this one."""
+
+    def __init__(self, **attributes: bool) -> None:
+        self.seen: dict[tuple[str, int], bool] = {}
+        vars(self).update(attributes)
+
+    def before_run(self, runner: Runner) -> None:
+        self.note("before_run", runner)
+
+    def before_train_iter(self, runner: Runner) -> None:
+        self.note("before_train_iter", runner)
+
+    def before_backward(self, runner: Runner) -> None:
+        self.note("before_backward", runner)
+
+    def before_val_iter(self, runner: Runner) -> None:
+        self.note("before_val_iter", runner)
+
+    def after_run(self, runner: Runner) -> None:
+        self.note("after_run", runner)
+
+    def note(self, stage: str, runner: Runner) -> None:
+        self.seen[stage, runner.clock.iter] = runner.others_wait
+
+
+def test_what_may_take_one_process_long():
+    hook = Waits()
+    runner = toy_runner(hook, workflow=[("train", 1), ("val", 1)], max_epochs=1)
+    runner.run()
+    assert hook.seen["before_run", 0]
+    assert hook.seen["before_train_iter", 0]
+    assert not hook.seen["before_train_iter", 1]
+    assert not hook.seen["before_backward", 4]
+    assert not hook.seen["before_val_iter", 5]
+    assert hook.seen["after_run", 5]
+
+
+@pytest.mark.parametrize("attribute", ["first_only", "others_wait"])
+def test_a_hook_that_may_take_one_process_long(attribute):
+    hook = Waits(**{attribute: True})
+    toy_runner(hook, max_epochs=1).run()
+    assert set(hook.seen.values()) == {True}
+
+
+def test_waiting_for_data_may_take_one_process_long():
+    class Spied(InMemoryLoader):
+        def batches(self, epoch: int, start: int = 0):
+            for batch in super().batches(epoch, start):
+                seen[self] = runner.others_wait, runner.place
+                yield batch
+
+    seen: dict[Spied, tuple[bool, str]] = {}
+    normalize = {"normalize": Normalize([0.5], [0.5])}
+    training, validation = (Spied(ToySource(8), batch_size=4, transforms=normalize) for _ in range(2))
+    runner = toy_runner(loader=training, workflow=[("train", 1), ("val", 1)], max_epochs=1)
+    runner.val_loader = validation
+    runner.run()
+    assert seen == {training: (True, "data of iteration 2"), validation: (True, "data of iteration 3")}

@@ -14,6 +14,9 @@ from hookline.config.errors import ConfigError
 PORTS = range(20000, 32000)
 STEPS_PER_JOB = 61
 
+# What messages call a launcher that only its variables tell of.
+BY_HAND = "the environment"
+
 
 @dataclass(frozen=True)
 class Started:
@@ -36,6 +39,11 @@ class Started:
     port: int
     agent: bool = False
     attempt: int = 0
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the environment is all there is of a launcher."""
+        return self.launcher == BY_HAND
 
 
 def started_by(environment: Mapping[str, str]) -> Started | None:
@@ -92,7 +100,7 @@ def _by_torchrun(environment: Mapping[str, str]) -> Started:
     if missing and count > 1:
         raise ConfigError(f"WORLD_SIZE={count}: {' and '.join(missing)} must be set, too; torchrun sets them by itself")
     return Started(
-        "torchrun" if "TORCHELASTIC_RUN_ID" in environment else "the environment",
+        "torchrun" if "TORCHELASTIC_RUN_ID" in environment else BY_HAND,
         rank,
         count,
         environment.get("MASTER_ADDR") or "localhost",

@@ -18,17 +18,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from hookline.commands.hello import Hello
 from hookline.commands.launchers import Started
+from hookline.commands.life import INTERVAL, Beat, Watch
 from hookline.config.errors import ConfigError, first_line, reason_of
 
-# Seconds between two signs of life.
-INTERVAL = 0.5
-# Seconds without one after which a process counts as hung, unless `distributed.silence` says otherwise.
+T = TypeVar("T")
+
+# Seconds after which a process counts as hung, unless `distributed.silence` says otherwise.
 SILENCE = 10.0
 # Seconds that processes have to come together: imports over a network may take minutes.
 JOIN = 300.0
@@ -75,50 +79,6 @@ class PeerLost(Exception):
         self.loss = loss
 
 
-@dataclass(frozen=True)
-class Hello:
-    """What a process says of itself when it comes.
-
-    Attributes:
-        host: the name of its machine.
-        machine: the machine and the space of process numbers on it.
-        pid: its number there.
-        began: when it began, which tells it from a later one of the same number.
-        cores: the numbers of the cores that it may use.
-        arguments: its command line.
-    """
-
-    host: str
-    machine: str
-    pid: int
-    began: str
-    cores: tuple[int, ...]
-    arguments: tuple[str, ...]
-
-    @classmethod
-    def own(cls) -> Hello:
-        """Return this process's."""
-        boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-        machine = f"{boot.read_text().strip()} {os.readlink(space)}" if boot.exists() else socket.gethostname()
-        cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-        began = _state_of(os.getpid())[1]
-        return cls(socket.gethostname(), machine, os.getpid(), began, cores, tuple(sys.argv[1:]))
-
-    def gone(self) -> bool:
-        """Say whether the process, which must be one of this machine, has ended."""
-        state, began = _state_of(self.pid)
-        return state in "ZX" or began != self.began
-
-
-def _state_of(pid: int) -> tuple[str, str]:
-    """Return the state of a process, empty where there is none, and when it began."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "", ""
-    return fields[0], fields[19]
-
-
 class Peers:
     """This process among those that train together.
 
@@ -135,6 +95,8 @@ class Peers:
         failure: the same where this process is the cause.
         silence, timeout: `distributed.silence` and `distributed.timeout`.
         place: says where the loop is.
+        calls: says how many collective calls this process has made.
+        others_wait: says whether what it does now may take one process long.
         ending: says whether the run is ending by itself.
         last_words: called with the loss where the process has to be ended from the outside, if it speaks for all.
 
@@ -151,12 +113,15 @@ class Peers:
         self.failure: Loss | None = None
         self.silence, self.timeout = SILENCE, TIMEOUT
         self.place: Callable[[], str] = lambda: "start"
+        self.calls: Callable[[], int] = lambda: 0
+        self.others_wait: Callable[[], bool] = lambda: True
         self.ending: Callable[[], bool] = lambda: False
         self.last_words: Callable[[Loss], None] = lambda loss: self.speak(f"error: {self.told(loss)}")
         self._screen = os.dup(2)
         if self.rank:
             self.show_in(Path(os.devnull))
-        self._parent = os.getppid() if parent is None else parent
+        # Who sets the environment by hand may end, as a shell does that has started processes in the background.
+        self._parent = None if started.by_hand else os.getppid() if parent is None else parent
         self._orphaned = orphaned
         self._host = self.rank == 0 and not started.agent
         self._over = threading.Event()
@@ -166,14 +131,14 @@ class Peers:
         self._found: Loss | None = None
         self._launcher_gone = self._stuck = False
         self._rounds = 0
-        self._beats: dict[int, str] = {}
+        self._watched = {rank: Watch() for rank in (range(1, self.count) if self.rank == 0 else [0])}
         self._threads = [threading.Thread(target=self._watch, daemon=True)]
         self._threads[0].start()
         try:
             self._check_address()
             self.store = self._connect(self._host)
             self._own = Hello.own()
-            self.store.set(f"beat/{self.rank}", "0 start")
+            self.store.set(f"beat/{self.rank}", str(Beat()))
             self.publish(f"hello/{self.rank}", asdict(self._own))
             self.hellos = self._meet()
         except BaseException:
@@ -197,7 +162,9 @@ class Peers:
         address, port = self.started.address, self.started.port
         limit = timedelta(seconds=JOIN)
         try:
-            store = TCPStore(address, port, is_master=host, wait_for_workers=False, timeout=limit)
+            store = _in_reach_of_signals(
+                lambda: TCPStore(address, port, is_master=host, wait_for_workers=False, timeout=limit)
+            )
         except (DistNetworkError, ValueError) as error:
             reason = first_line(str(error))
             if re.search("EADDRINUSE|in use", str(error)):
@@ -238,14 +205,21 @@ class Peers:
         """Tell the others something."""
         self.store.set(key, json.dumps(value))
 
-    def ask(self, key: str) -> Any:
+    def ask(self, key: str, rank: int = 0) -> Any:
         """Return what one of the others tells, once it does.
 
+        Args:
+            key: what is told.
+            rank: of the process that tells it.
+
         Raises:
-            PeerLost: another process cannot go on.
+            PeerLost: another process cannot go on, or this one has not told it within `distributed.timeout`.
         """
+        until = time.monotonic() + self.timeout
         try:
             while not self.store.check([key]):
+                if self.loss is None and time.monotonic() > until:
+                    self.loss = self._blame(rank)
                 if self.loss is not None:
                     raise PeerLost(self.loss)
                 time.sleep(0.02)
@@ -269,7 +243,7 @@ class Peers:
         """
         self.publish(f"end/{self.rank}", True)
         for rank in range(self.count):
-            self.ask(f"end/{rank}")
+            self.ask(f"end/{rank}", rank)
 
     def _post(self, store: Any, loss: Loss) -> Loss:
         try:
@@ -287,17 +261,22 @@ class Peers:
         return self.loss
 
     def _cause_of(self, error: BaseException) -> Loss | None:
+        from hookline.engine.processes import of_collective
+
         if isinstance(error, PeerLost):
             return error.loss
         if not isinstance(error, Exception):
             return self._look(self.store)
-        if not of_collective(error):
+        failed: BaseException | None = error
+        while failed is not None and not of_collective(failed):  # whoever meets one may raise another from it
+            failed = failed.__cause__
+        if failed is None:
             return None
         alone = len(self.here) == self.count
         until = time.monotonic() + (2.0 if alone else self.silence + 2.0)
         while (loss := self.loss or self._look(self.store)) is None and time.monotonic() < until:
             time.sleep(0.1)
-        return loss or self._late(error)
+        return loss or self._late(failed)
 
     def _look(self, store: Any) -> Loss | None:
         """Return why the run cannot go on, as far as it can be seen at once."""
@@ -318,26 +297,29 @@ class Peers:
         """Return that the first process has gone, where it kept the store."""
         if self.started.agent or self.rank == 0:
             return None
-        stage = self._beats.get(0, "")
+        stage = self._watched[0].beat.place
         return Loss(0, "has gone without a word, and the store that it kept", gone=True, stage=stage)
 
     def _place_of(self, store: Any, rank: int) -> str:
-        return str(store.get(f"beat/{rank}").decode().partition(" ")[2])
+        return Beat.parse(store.get(f"beat/{rank}")).place
 
-    def _late(self, error: Exception) -> Loss | None:
-        """Return which process did not come to a collective call in time."""
+    def _late(self, error: BaseException) -> Loss | None:
+        """Return which process did not come to a collective call in time: the one that has made the fewest."""
+        others = [rank for rank in range(self.count) if rank != self.rank]
         try:
-            places = {rank: self._place_of(self.store, rank) for rank in range(self.count) if rank != self.rank}
+            beats = [Beat.parse(text) for text in self.store.multi_get([f"beat/{rank}" for rank in others])]
         except RuntimeError:
             return self._store_lost()
-        if not self._lasted(str(error)):
-            return None
-        elsewhere = [rank for rank, place in places.items() if place != self.place()]
-        if not elsewhere:
-            return None
-        rank = elsewhere[0]
+        beat, rank = min(zip(beats, others, strict=True), key=lambda pair: pair[0].calls)
+        elsewhere = beat.calls < self.calls() or beat.place != self.place()
+        return self._blame(rank) if elsewhere and self._lasted(str(error)) else None
+
+    def _blame(self, rank: int) -> Loss:
+        """Say that the others have waited for a process for too long, and end it if it is on this machine."""
         reason = "has kept the others waiting for longer than distributed.timeout"
-        return self._post(self.store, Loss(rank, reason, stage=places[rank], gone=True))
+        loss = self._post(self.store, Loss(rank, reason, stage=self._place_of(self.store, rank), gone=True))
+        self._kill(loss)
+        return loss
 
     def _lasted(self, text: str) -> bool:
         """Say whether an error is that a collective call has waited for as long as `distributed.timeout`."""
@@ -390,19 +372,18 @@ class Peers:
         from torch.distributed import DistError
 
         store = None
-        beats: dict[int, bytes] = {}
-        silent = dict.fromkeys(range(1, self.count) if self.rank == 0 else [0], 0)
         while not self._over.wait(INTERVAL) and self._found is None:
             try:
                 store = store or self._connect()
-                store.set(f"beat/{self.rank}", f"{self._rounds} {self.place()}")
+                own = Beat(self._rounds, self.calls(), self.others_wait(), self.place())
+                store.set(f"beat/{self.rank}", str(own))
                 loss = self._look(store)
-                for rank, beat in zip(silent, store.multi_get([f"beat/{rank}" for rank in silent]), strict=True):
-                    silent[rank] = silent[rank] + 1 if beat == beats.get(rank) else 0
-                    beats[rank], self._beats[rank] = beat, beat.decode().partition(" ")[2]
-                    if loss is None and silent[rank] * INTERVAL >= self.silence and not store.check([f"done/{rank}"]):
-                        reason = f"has given no sign of life for {self.silence:g} seconds"
-                        loss = self._post(store, Loss(rank, reason, gone=True, stage=self._place_of(store, rank)))
+                seen = [Beat.parse(text) for text in store.multi_get([f"beat/{rank}" for rank in self._watched])]
+                calls = [beat.calls for beat in (own, *seen)]
+                for (rank, watch), beat in zip(self._watched.items(), seen, strict=True):
+                    reason = watch.look(beat, min(calls), max(calls), self.silence)
+                    if loss is None and reason is not None and not store.check([f"done/{rank}"]):
+                        loss = self._post(store, Loss(rank, reason, gone=True, stage=beat.place))
             except (DistError, ConfigError, RuntimeError):
                 loss = self._store_lost()
                 self._launcher_gone = loss is None
@@ -413,23 +394,25 @@ class Peers:
 
     def _watch(self) -> None:
         """End this process where the launcher has gone, another process cannot go on, or the store does not answer."""
-        seen = waited = 0
+        alone = seen = waited = 0
         while not self._over.wait(INTERVAL):
-            if self._launcher_gone or os.getppid() != self._parent:
+            if self._launcher_gone or self._parent not in (None, os.getppid()):
                 self._end_without_launcher()
                 return
+            if not self.hellos:
+                alone += 1
+                if self.rank == 1 and not self.started.agent and alone * INTERVAL == WAITING:
+                    self.speak(f"waiting for process 0 at {self._place}")
+                continue
             waited = waited + 1 if self._rounds == seen else 0
             seen = self._rounds
-            if not self.hellos:
-                if self.rank == 1 and not self.started.agent and waited * INTERVAL == WAITING:
-                    self.speak(f"waiting for process 0 at {self._place}")
-            elif self._found is not None:
+            if self._found is not None:
                 self._end_with(self._found)
                 return
-            elif waited * INTERVAL >= self.silence and self._first_keeps_store():
+            if waited * INTERVAL >= self.silence and self._first_keeps_store():
                 self._stuck = True
                 reason = f"has given no sign of life for {self.silence:g} seconds"
-                self._found = Loss(0, reason, gone=True, stage=self._beats.get(0, ""))
+                self._found = Loss(0, reason, gone=True, stage=self._watched[0].beat.place)
 
     def _first_keeps_store(self) -> bool:
         """Say whether a store that does not answer means that the first process, or its machine, does not."""
@@ -440,8 +423,7 @@ class Peers:
         if not loss.gone and self._over.wait(OWN):
             return
         self.loss = loss
-        if loss.gone and loss.rank in self.here and loss.rank != self.rank:
-            self._kill(loss.rank)
+        self._kill(loss)
         if not self._end_main():
             if self.speaks():
                 self.last_words(loss)
@@ -465,44 +447,52 @@ class Peers:
                 return False
         return True
 
-    def _kill(self, rank: int) -> None:
-        """Kill a process of this machine that does not answer, so that no other one waits for it."""
-        hello = self.hellos[rank]
-        if not hello.gone():
-            try:
+    def _kill(self, loss: Loss) -> None:
+        """Kill the process that is the cause if it is another one of this machine and does not answer."""
+        hello = self.hellos[loss.rank]
+        if loss.gone and loss.rank in self.here and loss.rank != self.rank and not hello.gone():
+            with suppress(OSError):
                 os.kill(hello.pid, signal.SIGKILL)
-            except OSError:
-                return
 
     def leave(self) -> None:
-        """Say that this process comes to its end in order, after which nobody misses it."""
+        """Say that this process comes to its end in order, after which nobody misses it.
+
+        The first one stays while the others need its store, and all stay while the one that has failed writes its last
+        files: a launcher may end it when another one has ended.
+        """
         if self._over.is_set():
             return
         self._over.set()
         for thread in self._threads:
             thread.join(2 * INTERVAL)
+        failed = [] if self.loss is None or self.loss.gone else [self.loss.rank]
+        needed = range(self.count) if self._host else failed
+        until = time.monotonic() + (LAST if failed else 10.0)
         try:
             self.store.set(f"done/{self.rank}", "")
-            until = time.monotonic() + 10.0
-            while self._host and time.monotonic() < until:  # the others still need the store
-                if all(
-                    self.store.check([f"done/{rank}"]) or (rank in self.here and hello.gone())
-                    for rank, hello in enumerate(self.hellos)
-                ):
-                    return
+            while time.monotonic() < until and not all(self._has_left(rank) for rank in needed):
                 time.sleep(0.02)
         except RuntimeError:
             return
 
+    def _has_left(self, rank: int) -> bool:
+        return self.store.check([f"done/{rank}"]) or (rank in self.here and self.hellos[rank].gone())
 
-def of_collective(error: BaseException) -> bool:
-    """Say whether an error comes from a collective call: gloo's are plain ones that name a line of its source."""
-    from torch.distributed import DistError
 
-    words = r"gloo/\S+:\d+\]|^Application timeout caused pair closure"
-    return isinstance(error, DistError) or (
-        isinstance(error, RuntimeError) and re.search(words, str(error)) is not None
-    )
+def _in_reach_of_signals(call: Callable[[], T]) -> T:
+    """Return what a call of native code gives that may block for minutes, in which signals are handled all the same."""
+    found: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(call())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        with suppress(TimeoutError):
+            return found.result(0.1)
 
 
 # This process's, where a launcher has started several.

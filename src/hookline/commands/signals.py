@@ -28,7 +28,8 @@ def ending() -> Iterator[Callable[[Runner], None]]:
     Before that a signal raises `Interrupted` at once; from then on the run ends once the update at hand is finished. A
     second SIGINT ends it at once, in a run of one process; of several, the launcher is who ends them.
 
-    Where another process cannot go on, a signal means that: launchers end the others when one has ended.
+    Where another process cannot go on, a signal means that: launchers end the others when one has ended. After the
+    block no signal ends one of several processes: it still writes and tells how the run has ended, which is soon done.
 
     Off the main thread, where Python allows no handlers, nothing is changed.
     """
@@ -56,4 +57,4 @@ def ending() -> Iterator[Callable[[Runner], None]]:
         yield attached.append
     finally:
         for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+            signal.signal(getattr(signal, name), handler if peers() is None else lambda *_: None)

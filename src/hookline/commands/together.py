@@ -206,7 +206,7 @@ def process_group(cfg: DictConfig) -> Iterator[Processes]:
     Raises:
         ConfigError: there are more processes than GPUs, or the backend is not there.
     """
-    from hookline.engine.processes import Processes
+    from hookline.engine.processes import Processes, call_counter
 
     mine = peers()
     if mine is None:
@@ -219,8 +219,9 @@ def process_group(cfg: DictConfig) -> Iterator[Processes]:
     backend = {"auto": "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"}.get(
         cfg.distributed.backend, cfg.distributed.backend
     )
-    if "nccl" in backend and not dist.is_nccl_available():
-        raise ConfigError(f"distributed.backend={cfg.distributed.backend}: this torch has no NCCL; give gloo")
+    if "nccl" in backend and not (dist.is_nccl_available() and device.type == "cuda"):
+        lacking = "this torch has no NCCL" if device.type == "cuda" else f"NCCL is for GPUs, and the device is {device}"
+        raise ConfigError(f"distributed.backend={cfg.distributed.backend}: {lacking}; give gloo")
     if len(mine.here) == mine.count:
         # By itself gloo takes the interface of the host's name, which need not be known on one machine.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -244,9 +245,12 @@ def process_group(cfg: DictConfig) -> Iterator[Processes]:
         if loss is None:
             raise
         raise PeerLost(loss) from error
+    mine.calls = counter = call_counter()
     try:
         yield Processes(mine.rank, mine.count, number, mine.sharing)
     finally:
+        made = counter()
+        mine.calls = lambda: made  # the group may go
         if mine.loss is None:  # with a process gone NCCL would wait for it
             dist.destroy_process_group()
 

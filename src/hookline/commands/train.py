@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from hookline.analysis.lr_warnings import lr_warnings
 from hookline.commands.app import chosen_option, explain, is_users, overrides
-from hookline.commands.peers import FAILED, USER_ERROR, Loss, PeerLost, peers
+from hookline.commands.peers import FAILED, USER_ERROR, Loss, PeerLost, Peers, peers
 from hookline.commands.resume import check_changes, check_classes, cut_back, load_state, store_overrides
 from hookline.commands.signals import ending, exit_status
 from hookline.commands.together import process_group
@@ -87,8 +87,8 @@ def train(cfg: DictConfig) -> float:
     def end_as_lost(loss: Loss) -> None:
         """Write and tell that another process cannot go on, if this one does so for all."""
         assert mine is not None
-        if not mine.speaks():
-            log.error(mine.told(loss))
+        if not mine.speaks():  # the first one's log is on the screen, where another process has told it
+            log.log(logging.ERROR if mine.rank else logging.DEBUG, mine.told(loss))
             return
         if runner is not None:
             runner.status, runner.failure = "failed", Failure(loss.reason, loss.stage, loss.hook)
@@ -104,7 +104,7 @@ def train(cfg: DictConfig) -> float:
                 mine.last_words = end_as_lost
             runner = build_runner(cfg, job, chosen_option("optimizer"), processes)
             if mine is not None:
-                mine.place = lambda: runner.place
+                mine.place, mine.others_wait = lambda: runner.place, lambda: runner.others_wait
                 mine.ending = lambda: runner.status != "running"
             job.config = OmegaConf.to_yaml(cfg, resolve=True)
             if not state and first:
@@ -112,6 +112,8 @@ def train(cfg: DictConfig) -> float:
             if state and not cfg.resume_force:
                 check_classes(state, runner.train_loader.source.classes)
             attach(runner)
+            if mine is not None:  # the others need not wait for hooks that still write something
+                runner.on_error = lambda error: tell_peers(mine, error, runner)
             # What an earlier part of the run has left is touched only once its state fits.
             runner.run(state, force=cfg.resume_force, begin=begin)
             if mine is not None:
@@ -158,13 +160,20 @@ def told_to_peers(runner: Callable[[], Runner | None]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if mine is not None and (loss := mine.cause_of(error)) is not None:
-            raise PeerLost(loss) from error
-        if mine is not None and not isinstance(error, Interrupted):
-            failure = getattr(runner(), "failure", None) or Failure(told_of(error), "start", None)
-            reason = explain(error) if is_users(error) else failure.reason
-            mine.fail(reason, USER_ERROR if is_users(error) else FAILED, failure.stage, failure.hook)
+        if mine is not None:
+            tell_peers(mine, error, runner())
+            if mine.loss is not None:
+                raise PeerLost(mine.loss) from error
         raise
+
+
+def tell_peers(mine: Peers, error: BaseException, runner: Runner | None) -> None:
+    """Let the other processes know of an error unless it comes from one of them, which `mine.loss` then says."""
+    if mine.cause_of(error) is not None or mine.failure is not None or isinstance(error, Interrupted):
+        return
+    failure = getattr(runner, "failure", None) or Failure(told_of(error), "start", None)
+    reason = explain(error) if is_users(error) else failure.reason
+    mine.fail(reason, USER_ERROR if is_users(error) else FAILED, failure.stage, failure.hook)
 
 
 def keep_chosen(cfg: DictConfig, state: Mapping[str, Any]) -> None:

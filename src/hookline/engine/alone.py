@@ -21,11 +21,13 @@ class Alone:
         processes: which of how many processes this one is.
         factor: what a loss is multiplied by, since the reduction of the gradients divides by it.
         sharded: whether each process has a part of each parameter only.
+        in_step: whether a forward pass of training needs all processes, so that none can make one alone.
     """
 
     processes = Processes()
     factor = 1
     sharded = False
+    in_step = False
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Return the model, which lies on its device, as it has to be before an optimizer is made of its parameters."""
@@ -46,13 +48,12 @@ class Alone:
         """Return this process's share of a batch as small as the last of an epoch, out of that of a whole one."""
         return batch.first(samples)
 
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Return this process's micro-batches."""
-        return batch.split(parts)
+    def parts(self, batch: Batch, count: int) -> list[tuple[Batch, float]]:
+        """Return this process's micro-batches, at most so many, each with its share of the whole batch's samples.
 
-    def share(self, part: Batch, batch: Batch) -> float:
-        """Return which share of the whole batch's samples a micro-batch has; 0 for one that only fills up."""
-        return len(part) / len(batch)
+        The share is 0 for one that only fills up.
+        """
+        return [(part, len(part) / len(batch)) for part in batch.split(count)]
 
     def total_weight(self, loss: Any, batch: Batch) -> float | Tensor:
         """Return what a loss divides its sum over the samples of the whole batch by."""

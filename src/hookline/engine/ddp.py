@@ -56,7 +56,9 @@ class DataParallel(Alone):
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Return the model, with batch norms over all processes if they are wanted."""
-        return with_sync_batchnorm(model) if self.sync_batchnorm else model
+        model = with_sync_batchnorm(model) if self.sync_batchnorm else model
+        self.in_step = self._synced = has_sync_batchnorm(model)
+        return model
 
     def training(self, forward: Forward) -> Forward:
         """Return the forward pass whose backward pass reduces; made anew when other parameters are trained."""
@@ -65,7 +67,6 @@ class DataParallel(Alone):
             # The old one takes its hooks off the parameters when it goes.
             self._forward = self._wrapped = None
             self._forward, self._trained = forward.around(self._wrap), trained
-            self._synced = has_sync_batchnorm(forward.model)
         return self._forward
 
     def _wrap(self, model: nn.Module) -> nn.Module:
@@ -90,20 +91,19 @@ class DataParallel(Alone):
         small.whole = samples
         return small
 
-    def split(self, batch: Batch, parts: int) -> list[Batch]:
-        """Return this process's micro-batches.
+    def parts(self, batch: Batch, count: int) -> list[tuple[Batch, float]]:
+        """Return this process's micro-batches, each with its share of the whole batch's samples.
 
-        Where batch norms wait for all processes, there are as many in each of them, and nothing fills up an empty one,
-        which they would see.
+        Where a forward pass needs all processes, there are as many in each of them: an empty one is filled up with a
+        sample that does not count, but not for batch norms over all processes, which would see it.
         """
-        if not self._synced:
-            return batch.split(parts)
-        own, largest = self._own(batch), self.processes.part(self.samples(batch), 0)
-        return batch.first(own).split(min(parts, largest.stop), keep_empty=True)
-
-    def share(self, part: Batch, batch: Batch) -> float:
-        """Return which share of the whole batch's samples a micro-batch has; 0 for one that only fills up."""
-        return len(part) / self.samples(batch) if self._own(batch) else 0.0
+        own, samples = self._own(batch), self.samples(batch)
+        if not self.in_step:
+            return [(part, len(part) / samples if own else 0.0) for part in batch.split(count)]
+        largest = self.processes.part(samples, 0).stop
+        found = batch.first(own).split(min(count, largest), keep_empty=True)
+        filling = batch.first(0 if self._synced else 1)
+        return [(part if len(part) else filling, len(part) / samples) for part in found]
 
     def total_weight(self, loss: Any, batch: Batch) -> float | Tensor:
         """Return what a loss divides its sum over the samples of the whole batch by."""

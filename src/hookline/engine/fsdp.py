@@ -61,8 +61,6 @@ class ShardedDataParallel(DataParallel):
         super().__init__(processes=processes, sync_batchnorm=sync_batchnorm)
         check_choice("precision", precision, ["auto", *PRECISIONS])
         check_bool("activation_checkpointing", activation_checkpointing)
-        # Each pass gathers parameters from all processes, so all of them make as many.
-        self._synced = True
         self.precision = precision
         self.activation_checkpointing = activation_checkpointing
 
@@ -73,6 +71,7 @@ class ShardedDataParallel(DataParallel):
             ParameterError: there is nothing whose activations could be forgotten, or batch norms would count twice.
         """
         model = super().prepare(model)
+        self.in_step = True  # each pass gathers parameters from all processes
         self.agree(model)
         with torch.no_grad():
             self.processes.copy_first(list(model.parameters()))

@@ -99,11 +99,15 @@ class Hook:
         watches: whether the hook only watches: an interrupted run may go on without it.
         first_only: of several processes, only the first calls the hook: it writes files or speaks, and takes no part in
             what they compute together.
+        others_wait: whether the hook, though all processes call it, may take one of them so long that the others have
+            to wait for it, as for an upload; with `first_only` it may anyway. In other hooks a process that keeps the
+            others waiting for `distributed.silence` seconds counts as hung.
     """
 
     name: str = ""
     watches: bool = False
     first_only: bool = False
+    others_wait: bool = False
     priority: int = Priority.NORMAL
 
     def before_run(self, runner: Runner) -> None:

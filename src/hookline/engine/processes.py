@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,6 +15,22 @@ from torch import distributed as dist
 from hookline.data.batch import share
 
 T = TypeVar("T")
+
+
+def call_counter() -> Callable[[], int]:
+    """Return what says how many collective calls this process has made; all processes make them in the same order."""
+    group = dist.GroupMember.WORLD
+    assert group is not None
+    backends = [group._get_backend(device) for device in group._device_types]
+    return lambda: sum(backend._get_sequence_number_for_group() for backend in backends)  # type: ignore[attr-defined]
+
+
+def of_collective(error: BaseException) -> bool:
+    """Say whether an error comes from a collective call: gloo's are plain ones that name a line of its source."""
+    words = r"gloo/\S+:\d+\]|^Application timeout caused pair closure"
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and re.search(words, str(error)) is not None
+    )
 
 
 @dataclass(frozen=True)

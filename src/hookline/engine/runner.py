@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -99,6 +99,7 @@ class Runner:
         averages: other models that are evaluated beside the run's own, such as averages of its weights, by name.
         newest_state: returns the newest state that the run can go back to, None if there is none; a hook that keeps
             states puts its own function here.
+        on_error: called with the error that ends the run, before hooks are called for its end.
         first_iter: the iteration that this process began with.
         resumed: whether the run took up an earlier one's state.
         stop_training: whether the run ends after the current iteration; `stop` sets it, in all processes at once.
@@ -142,6 +143,7 @@ class Runner:
         self.averages: dict[str, nn.Module] = {}
         self.sums = Sums()
         self.newest_state: Callable[[], dict[str, Any] | None] = lambda: None
+        self.on_error: Callable[[BaseException], None] = lambda error: None
         self.generators = Generators(update.device, self.processes.rank)
         self.clock = clock
         clock.history = self.history
@@ -164,6 +166,8 @@ class Runner:
         self._at: Place = LOOP
         # A state can be taken once the hooks are ready.
         self._whole = False
+        # Whether an update was done since the start, and since a state was taken up.
+        self._settled = False
         self._before_end: dict[str, Any] | None = None
         self._rewind_to: Mapping[str, Any] | None = None
         self._signal: str | None = None
@@ -284,6 +288,30 @@ class Runner:
         return f"{f'hooks.{hook.name}, in {stage}' if hook else stage} of iteration {self.clock.iter + 1}"
 
     @property
+    def others_wait(self) -> bool:
+        """Whether what the loop does now may take one of several processes long while the others wait for it.
+
+        That is what goes on before the first update and after the last one, waiting for data, compiling, and the hooks
+        that say so of themselves. An update, an evaluation and other hooks take all processes about as long.
+        """
+        stage, hook = self._at
+        if hook is not None and (hook.first_only or hook.others_wait):
+            return True
+        compiles = bool(self.update.forward.compile) and (stage == UPDATE[0] or self.mode == "val")
+        return compiles or stage == DATA[0] or not self._settled or self.status != "running"
+
+    def waiting_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield batches; until each is there, the loop's place is `data`."""
+        outer = self._at
+        while True:
+            self._at = DATA
+            batch = next(batches, None)
+            self._at = outer
+            if batch is None:
+                return
+            yield batch
+
+    @property
     def can_break_off(self) -> bool:
         """Whether an epoch's end, or a val epoch, is under way: broken off, it is done again from its beginning."""
         return self._before_end is not None
@@ -324,6 +352,7 @@ class Runner:
                     self.train_epoch()
                 if self._rewind_to is not None:
                     earlier, self._rewind_to = self._rewind_to, None
+                    self._settled = False
                     self.load_state_dict(earlier)
             if self._agree()[0]:  # of an evaluation after the last row
                 self._record(self.clock.epoch)
@@ -334,6 +363,7 @@ class Runner:
                 self.status, self.stop_reason = "diverged", "the loss is not finite"
         except BaseException as error:
             self._failed(error)
+            self.on_error(error)
             self._end()
             raise
         errors = self._end()
@@ -386,6 +416,7 @@ class Runner:
                 call(self)
             self._at = LOOP
             clock.iter += 1
+            self._settled = True
             if self.numbers if alone else self._agree()[0]:
                 self._record(clock.iter / clock.iters_per_epoch)
             self._whole = True

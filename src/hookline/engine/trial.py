@@ -16,6 +16,7 @@ from hookline.data.batch import Batch, shape_of
 from hookline.data.loader import Loader
 from hookline.engine.first_nonfinite import FirstNonFinite
 from hookline.engine.forward import Forward, evaluating
+from hookline.engine.processes import of_collective
 from hookline.engine.unchanged import unchanged
 from hookline.engine.update import Outputs, Update
 from hookline.metrics import Metric
@@ -74,7 +75,7 @@ def check_model(forward: Forward, loss: Any, batch: Batch, num_classes: int) -> 
     Raises:
         ConfigError: they are too few, or the loss cannot be computed of them.
     """
-    name = type(forward.model).__name__
+    name = _name(forward.model)
     try:
         # No inference mode: a sharded model keeps the memory of its first pass for all others, gradients or not.
         with attributes_kept(forward.model.modules()), torch.no_grad(), evaluating(forward.model):
@@ -157,29 +158,17 @@ def check_metrics(forward: Forward, metrics: Mapping[str, Metric], batch: Batch)
 
 def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, whole: bool) -> ConfigError:
     """Return what to tell of an update that failed: its parts are tried one by one."""
-    name, reason = type(update.model).__name__, reason_of(error)
+    reason = reason_of(error)
     try:
         _check_refused(error, update.forward)
         if isinstance(error, torch.OutOfMemoryError):
             raise ParameterError("data.batch_size", batch_size, f"smaller: an update needs more memory ({reason})")
-        try:
-            logits = update.forward(batch.images)
-        except Exception as cause:
-            if _works(update.forward, batch):
-                many = f"{len(batch)} sample{'s' * (len(batch) != 1)}"
-                which = "batches of" if whole else "the last batch of an epoch, which has"
-                remedy = "larger" if whole else "another, or data.drop_last=true"
-                raise ParameterError(
-                    "data.batch_size",
-                    batch_size,
-                    f"{remedy}: {name} cannot be trained on {which} {many} ({reason_of(cause)})",
-                ) from cause
-            told = f"model: {name} cannot be trained on the data's {_size(batch)} images: {reason_of(cause)}"
-            raise ConfigError(told) from cause
-        _check_logits(logits, name, batch, 1)
-        with told_at("loss"):
-            _check_loss(update.loss(logits, batch.targets), type(update.loss).__name__)
-        if any(isinstance(frame.f_locals.get("self"), Optimizer) for frame in _frames(error)):
+        failed_in = [frame.f_locals.get("self") for frame in _frames(error)]
+        if update.parallel.in_step:  # a forward pass needs all processes, and others may not have failed
+            _check_raised(error, failed_in, update, batch, batch_size, whole=whole)
+        else:
+            _check_alone(update, batch, batch_size, whole=whole)
+        if any(isinstance(owner, Optimizer) for owner in failed_in):
             remedy = "; choose another one, or distributed=ddp" if update.parallel.sharded else ""
             raise ConfigError(f"optimizer: {type(update.optimizer).__name__} cannot make a step: {reason}{remedy}")
         if update.micro_batches > 1:
@@ -193,6 +182,50 @@ def _blamed(error: Exception, update: Update, batch: Batch, batch_size: int, *, 
         return found
 
 
+def _check_alone(update: Update, batch: Batch, batch_size: int, *, whole: bool) -> None:
+    """Raise `ConfigError` where model or loss fails by itself."""
+    name = _name(update.model)
+    try:
+        logits = update.forward(batch.images)
+    except Exception as cause:
+        if _works(update.forward, batch):
+            raise _wrong_size(cause, update, batch, batch_size, whole=whole) from cause
+        told = f"model: {name} cannot be trained on the data's {_size(batch)} images: {reason_of(cause)}"
+        raise ConfigError(told) from cause
+    _check_logits(logits, name, batch, 1)
+    with told_at("loss"):
+        _check_loss(update.loss(logits, batch.targets), type(update.loss).__name__, update.model)
+
+
+def _check_raised(
+    error: Exception, failed_in: Sequence[object], update: Update, batch: Batch, batch_size: int, *, whole: bool
+) -> None:
+    """Raise `ConfigError` where model or loss is what the error comes from, as its trace shows."""
+    if any(owner is update.model for owner in failed_in):
+        if not whole:  # a larger one went through it before
+            raise _wrong_size(error, update, batch, batch_size, whole=False)
+        if update.micro_batches == 1:
+            told = f"{_name(update.model)} cannot be trained on the data's {_size(batch)} images: {reason_of(error)}"
+            raise ConfigError(f"model: {told}")
+    elif any(owner is update.loss for owner in failed_in):
+        raise ConfigError(f"loss: {type(update.loss).__name__} cannot be computed: {reason_of(error)}")
+
+
+def _wrong_size(cause: Exception, update: Update, batch: Batch, batch_size: int, *, whole: bool) -> ParameterError:
+    """Return what to tell of a model that fails for the number of samples."""
+    samples = len(batch) if whole else update.parallel.samples(batch)
+    many = f"{samples} sample{'s' * (samples != 1)}"
+    which = "batches of" if whole else "the last batch of an epoch, which has"
+    remedy = "larger" if whole else "another, or data.drop_last=true"
+    told = f"{remedy}: {_name(update.model)} cannot be trained on {which} {many} ({reason_of(cause)})"
+    return ParameterError("data.batch_size", batch_size, told)
+
+
+def _name(model: torch.nn.Module) -> str:
+    """Return the name of a model's class, without what torch puts before that of a sharded one."""
+    return next(kind.__name__ for kind in type(model).__mro__ if not kind.__name__.startswith("FSDP"))
+
+
 def _check_finite(outputs: Outputs, update: Update, batch: Batch, weights: Sequence[tuple[Tensor, Tensor]]) -> None:
     """Raise `ConfigError` where something before the gradients is not finite, in the order in which it is computed.
 
@@ -202,12 +235,15 @@ def _check_finite(outputs: Outputs, update: Update, batch: Batch, weights: Seque
         batch: what they are of.
         weights: the parameters, each with what it was before the update.
     """
-    if not batch.images.isfinite().all():
+    # The loss is the whole batch's, so what it comes from may be in another process's share.
+    parts = batch.images, torch.as_tensor(outputs["logits"])
+    images_wrong, logits_wrong = update.parallel.processes.any(*(not bool(part.isfinite().all()) for part in parts))
+    if images_wrong:
         raise ConfigError("data.train_transforms: the training images hold numbers that are not finite")
-    if not torch.as_tensor(outputs["logits"]).isfinite().all():
-        name, precision = type(update.model).__name__, update.forward.precision
+    if logits_wrong:
+        name, precision = _name(update.model), update.forward.precision
         told = f"model: {name} gives logits that are not finite for the data's {_size(batch)} images, in {precision}"
-        if update.parallel.sharded:  # a forward pass needs all processes, and others may have finite logits
+        if update.parallel.in_step:  # a forward pass needs all processes, and others may have finite logits
             raise ConfigError(told)
         with FirstNonFinite(update.model) as finder, torch.no_grad():
             for parameter, kept in weights:
@@ -242,7 +278,7 @@ def _check_logits(logits: object, name: str, batch: Batch, num_classes: int) -> 
     )
 
 
-def _check_loss(loss: object, name: str) -> None:
+def _check_loss(loss: object, name: str, model: torch.nn.Module) -> None:
     expected = "one number that can be differentiated, the mean over the batch"
     if not isinstance(loss, Tensor):
         raise ConfigError(f"loss: {name} must return {expected}, but returned a {type(loss).__name__}")
@@ -250,7 +286,8 @@ def _check_loss(loss: object, name: str) -> None:
         raise ConfigError(f"loss: {name} must return {expected}, but returned numbers of shape {tuple(loss.shape)}")
     if not loss.requires_grad:
         raise ConfigError(f"loss: {name} must return {expected}, but does not depend on the logits")
-    loss.backward()
+    # Into no parameter's `grad`, where several processes would begin to sum it.
+    torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad], allow_unused=True)
 
 
 def _works(forward: Forward, batch: Batch) -> bool:
@@ -263,7 +300,12 @@ def _works(forward: Forward, batch: Batch) -> bool:
 
 
 def _check_refused(error: Exception, forward: Forward) -> None:
-    """Raise `ConfigError` where it is not the model that fails but what `runner` asks for: to compile, to be exact."""
+    """Raise `ConfigError` where it is not the model that fails but what `runner` asks for: to compile, to be exact.
+
+    An error of a collective call is raised as it is: its cause is in another process.
+    """
+    if of_collective(error):
+        raise error
     whole = text_of(error)
     text = " ".join(whole.split("\n\n")[0].split())
     if UNREPEATABLE in text:

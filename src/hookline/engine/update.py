@@ -173,10 +173,9 @@ class Update:
         sums: dict[str, Tensor] = {}
         shares: dict[str, float] = {}
         others: dict[str, list[Tensor]] = {}
-        parts = parallel.split(batch, self.micro_batches)
-        for number, part in enumerate(parts, 1):
-            # Micro-batches count by their samples, so that a hook's own loss does too.
-            share = parallel.share(part, batch)
+        # Micro-batches count by their samples, so that a hook's own loss does too.
+        parts = parallel.parts(batch, self.micro_batches)
+        for number, (part, share) in enumerate(parts, 1):
             with parallel.reducing(last=number == len(parts)):
                 outputs = self._backward(part, before_backward, share, total) if share else self._nothing(part)
             for name, value in outputs.items():

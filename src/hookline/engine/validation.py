@@ -33,7 +33,7 @@ class BeforeEach:
         """Yield the batches; between two of them is a place to break off."""
         runner = self.runner
         assert runner.val_loader is not None
-        for number, batch in enumerate(runner.val_loader.batches(epoch)):
+        for number, batch in enumerate(runner.waiting_for(runner.val_loader.batches(epoch))):
             if runner.can_break_off:
                 runner.check_interrupt()
             runner.batch = batch

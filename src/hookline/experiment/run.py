@@ -84,9 +84,10 @@ def build_runner(
         training = build_source(cfg, "train")
         training.check()
         model = build_model(cfg, training).to(device)
+    # Of the whole model, as a pass over a sharded one without numbers leaves its mark in it.
+    cfg.runner.threads = processes.of_first(choose_threads(cfg, model, training, processes))
     with told_at("distributed"):
         model = parallel.prepare(model)
-    cfg.runner.threads = processes.of_first(choose_threads(cfg, model, training, processes))
     torch.set_num_threads(cfg.runner.threads)
     keep_freed_memory()
     with processes.first_ahead():

@@ -211,6 +211,7 @@ class ShardedCheckpointHook(CheckpointHook):
     """
 
     first_only = False
+    others_wait = True  # for the first one's disk
 
     def before_run(self, runner: Runner) -> None:
         from hookline.checkpoint.sharded import ShardWriter  # which needs much of torch

@@ -32,6 +32,7 @@ class NonFiniteLossHook(Hook):
 
     # After the schedules have set the learning rate, and after the loss was added to the sums.
     priority = Priority.BELOW_NORMAL
+    others_wait = True  # while the first one reads a checkpoint
 
     def __init__(self, action: str = "stop", interval: int = 50, factor: float = 0.5, max_rollbacks: int = 3) -> None:
         check_choice("action", action, ACTIONS)

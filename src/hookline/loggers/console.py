@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from shutil import get_terminal_size
 
@@ -42,7 +43,8 @@ def log_file_lengths(folder: Path) -> dict[str, int]:
     lengths = {}
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).is_relative_to(folder.resolve()):
-            handler.flush()
+            with suppress(OSError):  # a full disk: what is not written yet is of no length
+                handler.flush()
             path = Path(handler.baseFilename)
             lengths[str(path.relative_to(folder.resolve()))] = path.stat().st_size
     return lengths
