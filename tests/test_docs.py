@@ -142,11 +142,11 @@ EXAMPLES = {
 } | {(command,): (command, {}) for command in table_commands()}
 # What everybody tries first; the commands of the other pages take minutes together, and so do whole sweeps. The one
 # that starts two processes takes 20 s, and tests/commands/test_launch.py runs it, too.
-FIRST = {command for section in SECTIONS if section.page == "README.md" for command in section.commands}
-FIRST = {command for command in FIRST | set(table_commands()) if not re.search("sweep=|processes=", command)}
+FIRST = {(command, *s.files) for s in SECTIONS if s.page == "README.md" for command in s.commands}
+FIRST = {key for key in FIRST | {(c,) for c in table_commands()} if not re.search("sweep=|processes=", key[0])}
 RUN = [
-    pytest.param(command, files, id=command[:90], marks=[] if command in FIRST else pytest.mark.slow)
-    for command, files in EXAMPLES.values()
+    pytest.param(command, files, id=command[:90], marks=[] if key in FIRST else pytest.mark.slow)
+    for key, (command, files) in EXAMPLES.items()
     if command not in NOT_RUN
 ]
 DIALOGUES = [dialogue for section in SECTIONS for dialogue in section.dialogues]

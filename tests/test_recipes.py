@@ -47,7 +47,7 @@ def test_a_recipe_chooses_options_and_a_length(name):
     assert all(key.startswith("override /") for entry in recipe["defaults"] for key in entry)
 
 
-@pytest.mark.parametrize("name", thinned(options("lr_schedule")))
+@pytest.mark.parametrize("name", thinned(options("lr_schedule"), 5))
 def test_lr_schedule(name, recipe):
     cfg = recipe(f"lr_schedule={name}")
     clock = build_clock(cfg, 40)
@@ -74,7 +74,7 @@ def test_momentum_schedule(name, overrides, recipe):
     assert all(0 <= value < 1 for value in compute(schedules, clock, bases).series["momentum"]["base"])
 
 
-@pytest.mark.parametrize("name", thinned([name for name in options("optimizer") if name != "custom"]))
+@pytest.mark.parametrize("name", thinned([name for name in options("optimizer") if name != "custom"], 5))
 def test_optimizer(name, recipe):
     cfg = recipe(f"optimizer={name}")
     optimizer = build_optimizer(cfg, torch.nn.Conv2d(1, 2, 3))
@@ -82,7 +82,7 @@ def test_optimizer(name, recipe):
     assert optimizer.param_groups[0]["lr"] == OmegaConf.load(CONF / "optimizer" / f"{name}.yaml").lr
 
 
-@pytest.mark.parametrize("name", thinned(options("model")))
+@pytest.mark.parametrize("name", thinned(options("model"), 5))
 def test_model(name, recipe):
     cfg = recipe(f"model={name}", *(["model.model_name=resnet10t"] if name == "timm" else []))
     source = build_source(cfg, "train")
@@ -96,7 +96,7 @@ GREY = ("digits", "fashion_mnist", "kmnist", "mnist")
 NAMED = {"torchvision": ["data.name=food101"]}
 
 
-@pytest.mark.parametrize("name", options("data"))
+@pytest.mark.parametrize("name", thinned(options("data")))
 def test_data(name, recipe):
     cfg = recipe(f"data={name}", *NAMED.get(name, []))
     source = build_source(cfg, "train")

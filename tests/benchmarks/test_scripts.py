@@ -30,6 +30,7 @@ def run(tmp_path: Path, name: str, *arguments: str) -> tuple[str, dict]:
     return done.stdout, json.loads(file.read_text())
 
 
+@pytest.mark.slow
 def test_engine(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "engine.py", "--rounds", "2", "--iterations", "20", "--only")
     assert "over bare" in printed
@@ -87,6 +88,7 @@ def test_predict(tmp_path: Path) -> None:
     assert numbers["ratio"]["median"] > 0
 
 
+@pytest.mark.slow
 def test_startup(tmp_path: Path) -> None:
     printed, numbers = run(tmp_path, "startup.py", "--rounds", "1", "--only", "help", "mistake")
     assert "quartiles" in printed

@@ -70,7 +70,8 @@ def test_a_resume_with_other_files_is_refused_and_changes_nothing(train, flowers
     assert read(first.run_dir / "checkpoints" / "last.pt")["parts"]["clock"]["iter"] == 2
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGINT", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_a_signal_to_all_processes_ends_the_run_in_order(name, flowers, tmp_path):
     command = [
         *(sys.executable, str(ROOT / "src" / "train.py"), "data=image_folder", f"data.root={flowers}", *SHORT),

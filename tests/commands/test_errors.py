@@ -84,7 +84,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", thinned(CASES, 2))
+@pytest.mark.parametrize("name", thinned(CASES))
 def test_message(name, train):
     arguments, expected = CASES[name]
     finished = train(*arguments)

@@ -47,7 +47,7 @@ def both(run_task, train):
     return run
 
 
-@pytest.mark.parametrize("name", thinned(RUNS))
+@pytest.mark.parametrize("name", thinned(RUNS, 5))
 def test_tags_and_values(name, both):
     curves, run_dir = both(*RUNS[name])
     previewed, trained = scalars(curves / "tensorboard"), scalars(run_dir / "tensorboard")

@@ -250,6 +250,7 @@ def test_what_was_changed_once_stays_so(train, interrupted):
     assert json.loads((interrupted / "result.json").read_text())["epochs"] == 4
 
 
+@pytest.mark.slow
 def test_a_number_of_threads_goes_with_the_run(train):
     before = torch.get_num_threads()
     try:

@@ -179,6 +179,7 @@ def test_only_what_was_ended_by_the_stop_file_is_pruned(tmp_path):
     assert outcome_of(tmp_path, {"state": "done", "result": {}, "value": "nan"}) == (None, False)
 
 
+@pytest.mark.slow
 def test_slots_get_points_as_they_come_and_a_point_that_comes_up_twice_is_run_once(train, tmp_path):
     short = [
         "runner.max_iters=2",

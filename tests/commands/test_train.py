@@ -203,6 +203,7 @@ def test_bar_on_a_terminal(train, monkeypatch):
     assert "iter 4/8" in (finished.run_dir / "train.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 def test_a_slice_of_fashion_mnist(train, tmp_path):
     for part, count in (("train", 6000), ("val", 2000)):

@@ -416,7 +416,7 @@ def refused(finished, begin: str) -> None:
     assert len(finished.err.strip().splitlines()) == 1, finished.err
 
 
-@pytest.mark.parametrize(("command", "begin"), thinned(CASES))
+@pytest.mark.parametrize(("command", "begin"), thinned(CASES, 6))
 def test_message(command, begin, run_task):
     words = shlex.split(command)
     task = words.pop(0) if words[0] in TASKS else "train"
