@@ -49,12 +49,13 @@ def test_a_process_that_comes_further_is_slow_and_not_hung():
     assert looks([Beat(number, beat.calls, False) for number, beat in enumerate(beats)], 9) is None
 
 
+@pytest.mark.parametrize("later", ["update of iteration 2", "evaluation of iteration 2"])
 @pytest.mark.parametrize("others_wait", [True, False])
-def test_where_an_update_takes_long_a_process_has_twice_that_time_in_others(others_wait):
+def test_where_an_update_takes_long_a_process_has_twice_that_time_in_others(others_wait, later):
     watch = Watch()
     for beat in staying(20, 1, others_wait, "update of iteration 1"):
         assert watch.look(beat, 1, 1, 10.0) is None
-    reasons = [watch.look(beat, 2, 3, 10.0) for beat in staying(50, 2, place="update of iteration 2")]
+    reasons = [watch.look(beat, 2, 3, 10.0) for beat in staying(50, 2, place=later)]
     assert reasons.index("has kept the others waiting for 40 seconds") * INTERVAL == 40.0
     watch.look(Beat(200, 3, False, "hooks.mine"), 3, 4, 10.0)
     reasons = [watch.look(beat, 3, 4, 10.0) for beat in staying(50, 3, place="hooks.mine")]

@@ -14,6 +14,7 @@ from hookline.engine.hook import STAGES, calls_of
 from hookline.hooks import Hook, Priority
 from hookline.hooks.evaluation import EvaluationHook
 from hookline.hooks.train_metrics import TrainMetricsHook
+from hookline.metrics import TopK
 from hookline.schedules import Clock
 
 
@@ -447,3 +448,22 @@ def test_waiting_for_data_may_take_one_process_long():
     runner.val_loader = validation
     runner.run()
     assert seen == {training: (True, "data of iteration 2"), validation: (True, "data of iteration 3")}
+
+
+def test_the_place_of_a_validation_batch_is_the_evaluation():
+    class Seen(TopK):
+        def update(self, outputs, batch):
+            seen.add(runner.place)
+            super().update(outputs, batch)
+
+    class After(Hook):
+        def after_train_epoch(self, runner):
+            runner.evaluate()
+            seen.add(runner.place)
+
+    seen: set[str] = set()
+    hook = After()
+    runner = toy_runner(hook, max_epochs=1)
+    runner.metrics = [Seen(1)]
+    runner.run()
+    assert seen == {"evaluation of iteration 6", f"hooks.{hook.name}, in after_train_epoch of iteration 6"}

@@ -44,15 +44,15 @@ class Watch:
     def __init__(self) -> None:
         self.beat = Beat()
         self._silent = self._late = 0
-        # Looks since its last call at which it was at work on an update, and the most that there were before a call.
+        # Looks since its last call at which its model was at work, and the most that there were before a call.
         self._at_work = self._longest = 0
 
     def look(self, beat: Beat, least: int, most: int, silence: float) -> str | None:
         """Return why the process counts as hung, None as long as it does not.
 
         It does when it gives no sign of life for `silence` seconds, or when it is behind another one and comes no
-        further for as long, where nothing is known to take a single process so long. Within an update twice what the
-        longest took counts where that is more, as two processes may be of different speed.
+        further for as long, where nothing is known to take a single process so long. Within an update or an evaluation
+        twice what the longest took counts where that is more, as two processes may be of different speed.
 
         Args:
             beat: its newest sign.
@@ -61,16 +61,16 @@ class Watch:
             silence: seconds, as `distributed.silence`.
         """
         before, self.beat = self.beat, beat
-        further, updating = beat.calls != before.calls, beat.place.startswith("update")
+        further, computing = beat.calls != before.calls, beat.place.startswith(("update", "evaluation"))
         self._silent = self._silent + 1 if beat == before else 0
         if further:
             self._longest, self._at_work = max(self._longest, self._at_work), 0
-        elif updating and beat.calls <= least:  # one that is ahead of another waits for that one
+        elif computing and beat.calls <= least:  # one that is ahead of another waits for that one
             self._at_work += 1
         self._late = 0 if further or beat.calls >= most or beat.others_wait else self._late + 1
         if self._silent * INTERVAL >= silence:
             return f"has given no sign of life for {silence:g} seconds"
-        limit = max(silence, 2 * self._longest * INTERVAL) if updating else silence
+        limit = max(silence, 2 * self._longest * INTERVAL) if computing else silence
         if self._late * INTERVAL >= limit:
             return f"has kept the others waiting for {limit:g} seconds"
         return None

@@ -40,6 +40,7 @@ Place = tuple[str, Hook | None]
 LOOP: Place = ("loop", None)
 DATA: Place = ("data", None)
 UPDATE: Place = ("update", None)
+EVALUATION: Place = ("evaluation", None)
 
 
 class Interrupted(BaseException):
@@ -297,7 +298,7 @@ class Runner:
         stage, hook = self._at
         if hook is not None and (hook.first_only or hook.others_wait):
             return True
-        compiles = bool(self.update.forward.compile) and (stage == UPDATE[0] or self.mode == "val")
+        compiles = bool(self.update.forward.compile) and self._at in (UPDATE, EVALUATION)
         return compiles or stage == DATA[0] or not self._settled or self.status != "running"
 
     def waiting_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -464,10 +465,11 @@ class Runner:
         if self.val_loader is None:
             raise RuntimeError("there is no validation set to evaluate on")
         forward = self.update.forward if model is None else self.update.forward.of(model)
-        outer = self.mode, self.batch, self.outputs, self._whole
+        outer, place = (self.mode, self.batch, self.outputs, self._whole), self._at
         self.mode, self._whole = "val", False
         try:
             with evaluating(forward.model):
+                self._at = EVALUATION
                 self.call("before_val_epoch")
                 batches = BeforeEach(self, seed_of(self.seed, name, self.clock.iter, *self._own))
                 found = evaluate(forward, batches, self._measures())
@@ -476,6 +478,8 @@ class Runner:
                 self.log(numbers)
                 self.call("after_val_epoch")
         finally:
+            if self._at == EVALUATION:  # else a hook has failed, or the loader: that is the place
+                self._at = place
             self.mode, self.batch, self.outputs, self._whole = outer
         return numbers
 
