@@ -30,6 +30,10 @@ CASES = {
         ["+optimizer.momentun=0.9"],
         ["optimizer.momentun=0.9", "'momentum'", "torch.optim.SGD"],
     ),
+    "key of an option without any": (
+        ["distributed=none", "distributed.processes=2"],
+        ["distributed.processes: there is no such key: the option of distributed that is chosen has none"],
+    ),
     "not key=value": (["lr_schedule"], ["lr_schedule"]),
     "unknown timm model": (["model=timm", "model.model_name=resnet19"], ["model.model_name=resnet19", "'resnet18'"]),
     "timm model not given": (["model=timm"], ["model.model_name"]),

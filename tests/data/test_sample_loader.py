@@ -360,6 +360,15 @@ def test_what_cannot_be_sent_to_a_process_is_told(folder):
         content(loader(folder, workers=1, worker_type="process", sample_transforms={"x": Local()}))
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_tells_how_much_of_its_own_share_was_replaced(rank, folder, caplog):
+    Pictures(folder).files[12].write_bytes(b"nothing")
+    list(loader(folder, shuffle=False, on_error="skip", rank=rank, processes=2).batches(0))
+    told = [record.message for record in caplog.records if "had to be replaced" in record.message]
+    share = "validation: 1 of 23 samples of process 0 had to be replaced (data.on_error=skip); broken: "
+    assert told == [f"{share}{folder / '012.png'}"][rank:]
+
+
 @pytest.mark.parametrize(("workers", "kind"), [(0, "thread"), (4, "thread"), (2, "process")])
 def test_skipping_replaces_broken_files_and_keeps_the_length(folder, workers, kind, caplog):
     broken = [3, 11, 40]

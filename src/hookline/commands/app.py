@@ -290,12 +290,13 @@ def _told(error: BaseException) -> str:
 def _no_such_key(key: str, parent: Any) -> str:
     """Return what to say of a key that its parent lacks: the parent's keys, and where else there is a key like it."""
     known, (above, _, word) = [str(name) for name in parent], key.rpartition(".")
+    groups = group_names(local.config_folders(sys.argv[1:]))
     if not known:
-        return f"{key}: there is no such key: {above} has none"
+        chosen = f"the option of {above} that is chosen" if above in groups else above
+        return f"{key}: there is no such key: {chosen} has none"
     elsewhere = ""
     if parent._get_parent() is None:
         # Hydra's own key is of no use in a list of what a run has; a group that is left out by default is.
-        groups = group_names(local.config_folders(sys.argv[1:]))
         absent = [name for name in groups if name not in known] if set(groups) & set(known) else []
         known = [name for name in known if name != "hydra"] + absent
         plain = OmegaConf.to_container(parent)

@@ -132,7 +132,8 @@ def processes_to_start(cfg: DictConfig) -> int | None:
         if option_of(node) != "auto":
             raise ConfigError(
                 f"distributed={option_of(node)}: nothing says how many processes there are: give"
-                " distributed.processes=2 (or gpu, for one on each GPU), or start them with torchrun or srun"
+                " distributed.processes=2 (1 for this one alone, gpu for one on each GPU), or start them with torchrun"
+                " or srun"
             )
         return None
     if count == 1:

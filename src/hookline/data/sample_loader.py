@@ -84,7 +84,7 @@ class SampleLoader(SourceLoader):
             self._shape = tuple(self.reader.read(*first, epoch, {})[0].shape)
         ahead = 2 + self.workers // self.batch_size if self.workers else 1
         numbers = iter(range(start, len(self)))
-        replaced = 0
+        taken = replaced = 0
         with self._workers(epoch, ahead) as begin:
 
             def ask(count: int) -> list[tuple[Tensor, work.Finish]]:
@@ -97,11 +97,12 @@ class SampleLoader(SourceLoader):
                 images, filled = finish()
                 pending.extend(ask(1))
                 used = torch.tensor([index for part in filled for index in part.samples])
+                taken += len(samples)
                 replaced += int((used != samples).sum())
                 for part in filled:
                     self._tell(part.broken)
                 if replaced and not pending:
-                    self._sum_up(epoch, replaced)
+                    self._sum_up(epoch, replaced, taken)
                 yield self._batch(images, samples, used)
 
     def _workers(self, epoch: int, ahead: int) -> AbstractContextManager[work.Begin]:
@@ -151,13 +152,14 @@ class SampleLoader(SourceLoader):
                 self.broken[index] = text
                 log.warning("data.on_error=skip: %s", text)
 
-    def _sum_up(self, epoch: int, replaced: int) -> None:
-        """Say how many samples of an epoch were replaced, and which files are broken."""
+    def _sum_up(self, epoch: int, replaced: int, taken: int) -> None:
+        """Say how many of the samples that this process took of an epoch were replaced, and which files are broken."""
         names = [self.source.name_of(index) for index in sorted(self.broken)]
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
         when = f"epoch {epoch + 1}" if self.sampler.shuffle else "validation"
-        message = "%s: %d of %d samples had to be replaced (data.on_error=skip); broken: %s"
-        log.warning(message, when, replaced, len(self.sampler), shown)
+        whose = f" of process {self.rank}" if self.processes > 1 else ""
+        message = "%s: %d of %d samples%s had to be replaced (data.on_error=skip); broken: %s"
+        log.warning(message, when, replaced, taken, whose, shown)
 
 
 def resolve_workers(wanted: int | str, *, cores: int, device: torch.device) -> int:
