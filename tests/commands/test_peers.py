@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -348,3 +350,25 @@ def test_processes_that_were_all_stopped_and_go_on_do_not_miss_each_other(tmp_pa
     thread.start()
     assert launched(2, stopped_all, str(tmp_path)) == [0, 0]
     thread.join()
+
+
+LATE = """
+import sys
+from torch.distributed import PrefixStore, TCPStore
+from hookline.commands.launchers import Started
+from hookline.commands.peers import Peers
+from hookline.config.errors import ConfigError
+
+store = TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+others = PrefixStore("hookline/0", store)
+others.set("hello/1", "of another run")
+try:
+    Peers(Started("a test", 1, 2, "localhost", store.port))
+except ConfigError as error:
+    kept = others.get("hello/1") == b"of another run" and not others.check(["beat/1"])
+    sys.exit(7 if kept and "another run's processes meet there" in str(error) else 1)
+"""
+
+
+def test_a_process_that_comes_to_the_port_of_another_run_leaves_that_alone():
+    assert subprocess.run([sys.executable, "-c", LATE], timeout=60).returncode == 7

@@ -57,7 +57,7 @@ def assert_same(run_dir, expected) -> None:
     assert {name: got[name] == expected[name] for name in expected} == dict.fromkeys(expected, True)
 
 
-@pytest.mark.parametrize("number", thinned(["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"]))
+@pytest.mark.parametrize("number", thinned(["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGUSR2"]))
 def test_a_signal_and_on(number, train, whole):
     before = signal.getsignal(getattr(signal, number))
     first = train(*RUN, PLACE, *send(number, "before_backward", 4))

@@ -138,8 +138,8 @@ class Peers:
             self._check_address()
             self.store = self._connect(self._host)
             self._own = Hello.own()
+            self._claim()
             self.store.set(f"beat/{self.rank}", str(Beat()))
-            self.publish(f"hello/{self.rank}", asdict(self._own))
             self.hellos = self._meet()
         except BaseException:
             self._over.set()
@@ -171,6 +171,14 @@ class Peers:
                 reason = "the port is in use; choose another one, such as with torchrun --master-port, or MASTER_PORT"
             raise ConfigError(f"{address}:{port}: the processes cannot meet there: {reason}") from error
         return PrefixStore(f"hookline/{self.started.attempt}", store)
+
+    def _claim(self) -> None:
+        """Say at the store who this process is, unless another run has met there, whose port this is."""
+        own = json.dumps(asdict(self._own))
+        if self.store.compare_set(f"hello/{self.rank}", "", own).decode() != own:
+            raise ConfigError(
+                f"{self._place}: another run's processes meet there; choose another port, with MASTER_PORT"
+            )
 
     def _meet(self) -> list[Hello]:
         keys, until = [f"hello/{rank}" for rank in range(self.count)], time.monotonic() + JOIN
@@ -241,9 +249,15 @@ class Peers:
         Raises:
             PeerLost: another process cannot go on.
         """
-        self.publish(f"end/{self.rank}", True)
-        for rank in range(self.count):
-            self.ask(f"end/{rank}", rank)
+        try:
+            self.publish(f"end/{self.rank}", True)
+            for rank in range(self.count):
+                self.ask(f"end/{rank}", rank)
+        except RuntimeError:
+            loss = self.loss or self._store_lost()
+            if loss is not None:
+                raise PeerLost(loss) from None
+            # The store has gone with the launcher: the run is at its end here, and nothing is to be learnt of others.
 
     def _post(self, store: Any, loss: Loss) -> Loss:
         try:

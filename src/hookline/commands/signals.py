@@ -13,12 +13,18 @@ from hookline.engine import Runner
 from hookline.engine.runner import Interrupted
 
 # What cluster schedulers and terminals send. SIGUSR2 is there as NCCL takes SIGUSR1 for itself.
-SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
+SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP")
 
 
 def exit_status(name: str) -> int:
     """Return the exit status of a run that a signal ended: 128 and the signal's number, as shells have it."""
     return 128 + getattr(signal, name)
+
+
+def handled() -> list[str]:
+    """Return those of `SIGNALS` that there are on this system; SIGHUP stays ignored where it is, as under nohup."""
+    found = [name for name in SIGNALS if hasattr(signal, name)]
+    return [name for name in found if name != "SIGHUP" or signal.getsignal(signal.SIGHUP) != signal.SIG_IGN]
 
 
 @contextmanager
@@ -50,7 +56,7 @@ def ending() -> Iterator[Callable[[Runner], None]]:
         if number == signal.SIGINT and mine is None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {name: signal.getsignal(getattr(signal, name)) for name in SIGNALS if hasattr(signal, name)}
+    before = {name: signal.getsignal(getattr(signal, name)) for name in handled()}
     for name in before:
         signal.signal(getattr(signal, name), handle)
     try:

@@ -31,6 +31,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hookline.commands.peers import FAILED, USER_ERROR, join
+from hookline.commands.signals import handled
 from hookline.commands.together import begin_job, check_gpus, processes_to_start
 from hookline.config import local, resolvers
 from hookline.config.errors import ConfigError, reason_of
@@ -44,8 +45,6 @@ HYDRA = ("run", "sweep", "job", "job_logging", "overrides", "runtime", "verbose"
 JOB_FILE, ERROR_FILE, VALUE_FILE = "job.json", "error.json", "value.json"
 # Seconds that the processes have to save their states when they are told to end.
 PATIENCE = 60
-SIGNALS = "SIGTERM,SIGINT,SIGUSR1,SIGUSR2,SIGHUP,SIGQUIT"
-
 log = logging.getLogger("hookline.commands.spawn")
 
 
@@ -174,7 +173,7 @@ def launch(folder: Path, count: int) -> End:
         max_restarts=0,
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir=str(folder / "torch")),
-        signals_to_handle=SIGNALS,
+        signals_to_handle=",".join(handled()),
     )
     try:
         elastic_launch(config, sys.executable)("-m", "hookline.commands.spawn", str(folder))

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from hookline.commands.arguments import check_flags
+from hookline.commands.launchers import started_by
 from hookline.commands.peers import PeerLost, Peers, peers
 from hookline.config.checks import check_choice, check_number
 from hookline.config.errors import ConfigError, ParameterError, shown
@@ -129,7 +130,7 @@ def processes_to_start(cfg: DictConfig) -> int | None:
         check_batch(cfg, mine.count)
         return None
     if count is None:
-        if option_of(node) != "auto":
+        if option_of(node) != "auto" and started_by(os.environ) is None:
             raise ConfigError(
                 f"distributed={option_of(node)}: nothing says how many processes there are: give"
                 " distributed.processes=2 (1 for this one alone, gpu for one on each GPU), or start them with torchrun"

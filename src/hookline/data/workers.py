@@ -37,7 +37,7 @@ PART = 8
 PRELOADED = ["torch", "torchvision.transforms.v2", "hydra.main", "hydra.utils", "beartype.door", "tqdm"]
 
 # What ends a run in order: see hookline.commands.signals.
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from hookline.config.checks import check_number
 from hookline.config.errors import ConfigError, ParameterError
 from hookline.config.instantiate import build, locate, parameters_of, to_plain, told_at
 from hookline.experiment.data import input_shape
@@ -84,6 +85,8 @@ def choose_threads(cfg: DictConfig, model: nn.Module, source: Source, processes:
     wanted, work = cfg.runner.threads, None
     count, local_count = (processes.count, processes.local_count) if processes else (1, 1)
     if wanted == "auto" and next(model.parameters()).device.type == "cpu":
+        with told_at("data"):
+            check_number("batch_size", cfg.data.batch_size, gt=0, integer=True)
         work = flops_per_layer(model, (-(-cfg.data.batch_size // count), *input_shape(cfg, source)))
     with told_at("runner"):
         return resolve_threads(wanted, cores=available_cores(local_count), work=work)
