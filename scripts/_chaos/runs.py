@@ -22,7 +22,7 @@ RUN = [
     *("freeze.patterns=[conv1,bn1]", "freeze.epochs=1", "logger.interval=2", "runner.device=cpu"),
     *("checkpoint.interval=1", "checkpoint.by_epoch=false", "checkpoint.max_keep_ckpts=3"),
 ]
-TRAIN = Path(__file__).parents[2] / "src" / "train.py"
+TRAIN = Path(__file__).parent.parent.with_name("src") / "train.py"
 Processes = multiprocessing.context.ForkServerContext
 
 

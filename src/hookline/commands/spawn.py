@@ -31,7 +31,6 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hookline.commands.peers import FAILED, USER_ERROR, join
-from hookline.commands.signals import handled
 from hookline.commands.together import begin_job, check_gpus, processes_to_start
 from hookline.config import local, resolvers
 from hookline.config.errors import ConfigError, reason_of
@@ -155,6 +154,8 @@ def launch(folder: Path, count: int) -> End:
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from hookline.commands.signals import handled
 
     # What became of the processes is told by them.
     for logger in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
